@@ -14,6 +14,7 @@ pub mod execution;
 pub mod health;
 pub mod jobs;
 pub mod lifecycle;
+pub mod live;
 pub mod logs;
 pub mod metrics;
 pub mod outbox;

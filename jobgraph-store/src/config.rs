@@ -19,6 +19,11 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
+    /// Where the stores of other hosts reach this one, too: tcp://host:port. They ask it how its
+    /// leaders do.
+    #[arg(long, env = "MAINSPRING_NETWORK", value_name = "ENDPOINT")]
+    pub network: Option<Endpoint>,
+
     /// Where the record is kept, in `jobgraph-store/` below it; with an etcd only its payloads, and
     /// with a place of their own not even those.
     #[arg(long, env = "MAINSPRING_STATE_DIR", value_name = "DIR")]

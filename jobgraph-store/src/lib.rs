@@ -21,6 +21,7 @@ pub mod store;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use chassis::credential::Principal;
 use chassis::disk;
 use chassis::run_as::{self, RunAs, Share};
 use chassis::server::{Authenticator, Footing, Limits, Serve};
@@ -29,6 +30,7 @@ use client::places::Places;
 
 use crate::config::Args;
 use crate::service::Service;
+use crate::service::peers::OverNetwork;
 
 /// How long calls may take to finish once the shutdown has begun.
 const GRACE: Duration = Duration::from_secs(5);
@@ -42,6 +44,7 @@ pub fn build() -> &'static str {
 /// socket of its own, in a directory that only their group enters.
 fn endpoints(args: &Args) -> anyhow::Result<Vec<Endpoint>> {
     let (places, mut endpoints) = (args.places(), vec![args.endpoint()]);
+    endpoints.extend(args.network.clone());
     if places.are_apart()
         && let Endpoint::Unix(socket) = places.open_store()
     {
@@ -89,6 +92,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     if indexed > 0 {
         tracing::info!(generations = indexed, "indexed what an older build has written");
     }
+    let credential = key.mint(&Principal::Deployment);
     let (routes, authenticator) = (grpc::routes(&service, &key), Authenticator::new(key));
     let server = Serve {
         limits: Limits { grace: GRACE, ..Limits::default() },
@@ -100,6 +104,11 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         let service = service.clone();
         async move { service.keep_house().await }
     });
+    if args.network.is_some() {
+        let way = OverNetwork::new(footing.transport.clone(), footing.clock.clone(), credential);
+        let service = service.clone();
+        tasks.spawn_loop("peers", async move { service.follow_peers(&way).await });
+    }
     tasks.spawn_loop("past", {
         let service = service.clone();
         let past = Duration::from_secs(args.past_seconds.into());

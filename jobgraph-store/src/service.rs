@@ -15,6 +15,7 @@ mod manifest;
 mod marks;
 mod past;
 pub mod payloads;
+pub mod peers;
 mod planted;
 mod processes;
 pub mod queue;
@@ -41,6 +42,7 @@ use crate::store::Metadata;
 use caretaker::Watched;
 use live::Live;
 use marks::Lonely;
+use peers::Peers;
 use queue::Queue;
 use recent::Recent;
 
@@ -64,6 +66,7 @@ pub struct Service {
     pub(crate) clock: SharedClock,
     pub(crate) live: Live,
     pub(crate) queue: Queue,
+    pub(crate) peers: Peers,
     pub(crate) logs: Logs,
     /// The numbers in the names that payloads were seen under.
     pub(crate) names: Recent<u64>,
@@ -91,6 +94,7 @@ impl Service {
             clock,
             live,
             queue,
+            peers: Peers::default(),
             logs: Logs::default(),
             names: Recent::with_room(NAMES_KEPT),
             manifests: Recent::with_room(manifest::KEPT_BYTES),

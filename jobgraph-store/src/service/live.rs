@@ -29,6 +29,8 @@ pub struct Live {
 
 #[derive(Debug, Clone)]
 struct Heard {
+    /// Whether the leader spoke to this store, and not to the store of another host.
+    own: bool,
     epoch: u64,
     source: String,
     at: Boot,
@@ -58,6 +60,7 @@ impl Live {
         beat: &jobgraph::BeatRequest,
     ) -> bool {
         let heard = Heard {
+            own: true,
             epoch,
             source: beat.source.clone(),
             at: self.clock.boot(),
@@ -76,11 +79,12 @@ impl Live {
         let mut heard = self.heard();
         match heard.get_mut(application).filter(|known| known.epoch == epoch) {
             Some(known) => {
-                (known.at, known.wall) = (at, wall);
+                (known.at, known.wall, known.own) = (at, wall, true);
                 false
             }
             None => {
                 let new = Heard {
+                    own: true,
                     epoch,
                     source: source.into(),
                     at,
@@ -92,6 +96,55 @@ impl Live {
                 heard.insert(application.clone(), new).is_none()
             }
         }
+    }
+
+    /// Takes what the store of another host has heard of a leader of its host, which it told when
+    /// asked at `asked`. What is known here of a later leader, or was heard later, stays.
+    pub(crate) fn heard_elsewhere(&self, leader: jobgraph::HeardLeader, asked: Boot) {
+        let Ok(application) = ApplicationRef::try_from(leader.application) else { return };
+        let age = Duration::from_millis(leader.age_millis);
+        let now = self.clock.boot();
+        // The answer was on its way for a part of the time since it was asked for. All of that time
+        // counts, so that nothing looks younger than it is.
+        let at = asked - age;
+        let ago = now.saturating_duration_since(at);
+        let wall = self.clock.wall().checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut heard = self.heard();
+        let known = heard.get(&application);
+        if known.is_some_and(|known| (known.epoch, known.at) >= (leader.epoch, at)) {
+            return;
+        }
+        let new = Heard {
+            own: false,
+            epoch: leader.epoch,
+            source: leader.source,
+            at,
+            wall,
+            progress: leader.progress,
+            activity: leader.activity,
+            standbys: leader.standbys,
+        };
+        heard.insert(application, new);
+    }
+
+    /// The leaders that spoke to this store.
+    pub(crate) fn of_own_leaders(&self) -> Vec<jobgraph::HeardLeader> {
+        let now = self.clock.boot();
+        let heard = self.heard();
+        let own = heard.iter().filter(|(_, heard)| heard.own);
+        let told = own.map(|(application, heard)| {
+            let age = now.saturating_duration_since(heard.at).as_millis();
+            jobgraph::HeardLeader {
+                application: Some(application.clone().into()),
+                epoch: heard.epoch,
+                source: heard.source.clone(),
+                age_millis: u64::try_from(age).unwrap_or(u64::MAX),
+                progress: heard.progress.clone(),
+                activity: heard.activity.clone(),
+                standbys: heard.standbys.clone(),
+            }
+        });
+        told.collect()
     }
 
     #[cfg(test)]

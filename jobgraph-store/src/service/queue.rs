@@ -1,5 +1,6 @@
-//! Which applications wait for room on the host, as the host's `up` reports. The queue is kept in
-//! memory and shown while it is fresh; it is never a revision.
+//! Which applications wait for room on the host, as the host's `up` reports, and on other hosts, as
+//! their stores say. Queues are kept in memory and shown while they are fresh; they are never a
+//! revision.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,15 +13,23 @@ use proto::{ApplicationRef, Reason, api, jobgraph};
 /// known of the queue.
 pub const FRESH_FOR: Duration = Duration::from_secs(5);
 
-/// The latest queue that the host has reported.
+/// The latest queue that each host has reported.
 #[derive(Clone)]
 pub struct Queue {
-    reported: Arc<Mutex<Option<Reported>>>,
+    reported: Arc<Mutex<HashMap<Host, Reported>>>,
     clock: SharedClock,
+}
+
+/// Whose queue it is: this store's host, or the one whose store is at this endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Host {
+    Own,
+    Other(String),
 }
 
 struct Reported {
     at: Boot,
+    report: jobgraph::ReportQueueRequest,
     places: HashMap<ApplicationRef, api::QueuePlace>,
 }
 
@@ -30,12 +39,37 @@ impl Queue {
         Self { reported: Arc::default(), clock }
     }
 
-    fn reported(&self) -> MutexGuard<'_, Option<Reported>> {
+    fn reported(&self) -> MutexGuard<'_, HashMap<Host, Reported>> {
         self.reported.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the queue. An application whose name is malformed is left out.
+    /// Replaces the queue of this host. An application whose name is malformed is left out.
     pub fn report(&self, report: jobgraph::ReportQueueRequest) {
+        self.keep(Host::Own, report);
+    }
+
+    /// Replaces the queues of other hosts, by the endpoints of their stores. What a host does not
+    /// say any more is shown for as long as it is fresh.
+    pub(crate) fn report_of_others(
+        &self,
+        queues: impl IntoIterator<Item = (String, jobgraph::ReportQueueRequest)>,
+    ) {
+        for (endpoint, report) in queues {
+            self.keep(Host::Other(endpoint), report);
+        }
+        let now = self.clock.boot();
+        self.reported().retain(|host, of| *host == Host::Own || of.is_fresh(now));
+    }
+
+    /// The queue of this host, while it is fresh.
+    pub(crate) fn of_own_host(&self) -> Option<jobgraph::ReportQueueRequest> {
+        let now = self.clock.boot();
+        let reported = self.reported();
+        reported.get(&Host::Own).filter(|of| of.is_fresh(now)).map(|of| of.report.clone())
+    }
+
+    fn keep(&self, host: Host, report: jobgraph::ReportQueueRequest) {
+        let told = report.clone();
         let jobgraph::ReportQueueRequest { running, max_running, waiting, length } = report;
         let places = (1..).zip(waiting).filter_map(|(position, waiting)| {
             let application = waiting.application.try_into().ok()?;
@@ -51,16 +85,17 @@ impl Queue {
             Some((application, api::QueuePlace { message: sentence(&place), ..place }))
         });
         let places = places.collect();
-        *self.reported() = Some(Reported { at: self.clock.boot(), places });
+        self.reported().insert(host, Reported { at: self.clock.boot(), report: told, places });
     }
 
-    /// The place where this application waits. `None`: the application does not wait, or no report
-    /// has said so lately.
+    /// The place where this application waits: of several hosts' queues the one where its turn
+    /// comes first. `None`: the application does not wait, or no report has said so lately.
     pub fn place(&self, application: &ApplicationRef) -> Option<api::QueuePlace> {
+        let now = self.clock.boot();
         let reported = self.reported();
-        let reported = reported.as_ref()?;
-        let age = self.clock.boot().saturating_duration_since(reported.at);
-        reported.places.get(application).filter(|_| age <= FRESH_FOR).cloned()
+        let places = reported.values().filter(|of| of.is_fresh(now));
+        let places = places.filter_map(|of| of.places.get(application));
+        places.min_by_key(|place| (place.position, place.length)).cloned()
     }
 
     /// Shows an application that has no leader yet as QUEUED while it has a place.
@@ -73,6 +108,12 @@ impl Queue {
         shown.reason = Reason::HostFull.to_string();
         shown.message.clone_from(&place.message);
         shown.queue = Some(place);
+    }
+}
+
+impl Reported {
+    fn is_fresh(&self, now: Boot) -> bool {
+        now.saturating_duration_since(self.at) <= FRESH_FOR
     }
 }
 
@@ -144,6 +185,21 @@ mod tests {
             let first = shown(&queue, "first", phase);
             assert_eq!((first.phase(), first.queue), (phase, None));
         }
+    }
+
+    #[test]
+    fn of_several_hosts_the_one_whose_turn_comes_first_is_shown() {
+        let clock = Arc::new(ManualClock::new());
+        let queue = Queue::new(clock.clone());
+        queue.report(report(&["first", "second"]));
+        queue.report_of_others([("tcp://b:1".to_owned(), report(&["second"]))]);
+        assert_eq!(queue.place(&reference("second")).unwrap().position, 1);
+        assert_eq!(queue.of_own_host().unwrap().length, 2, "the other host's is not told on");
+        clock.advance(FRESH_FOR);
+        queue.report(report(&["first", "second"]));
+        clock.advance(Duration::from_millis(1));
+        queue.report_of_others([]);
+        assert_eq!(queue.place(&reference("second")).unwrap().position, 2, "the host is away");
     }
 
     #[test]
