@@ -13,7 +13,6 @@ mainspring runs an application from a pointer to its program: fetched, elected, 
 
   mainspring run examples/flights/carriers.sql        run it and watch
   mainspring run -d --application-id load load.sql    submit it and return
-  mainspring list --since 24h                         what ran, and how it ended
   mainspring status load --watch                      what it does now
 
 Run
@@ -39,6 +38,8 @@ Change
 Host
   up                     run the host in the foreground (the verbs above start it); its parts are serve and tether
   down                   end the host and its services
+  backup                 write the whole record into a file, while applications run
+  restore                make a record from a backup, in a file or in etcd
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
   certs                  certificates that guard TCP between machines

@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod applications;
 pub mod artifacts;
+pub mod backup;
 pub mod boxed;
 pub mod describe;
 pub mod election;

@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod keys;
 pub mod logs;
 pub mod model;
+pub mod restore;
 pub mod service;
 pub mod store;
 
@@ -76,6 +77,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let tasks = footing.tasks();
     let metadata = backend::open(&state, &args.etcd, &footing, &tasks).await?;
+    restore::is_whole(&*metadata).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
     let service = Service::new(metadata, blobs, footing.clock.clone()).at(places.host()?);
     // Other stores may write the same record there, and have readers of it.
