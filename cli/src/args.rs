@@ -12,8 +12,6 @@ const HELP: &str = "\
 mainspring runs an application from a pointer to its program: fetched, elected, run, recorded, torn down.
 
   mainspring run examples/flights/carriers.sql        run it and watch
-  mainspring run -d --application-id load load.sql    submit it and return
-  mainspring list --since 24h                         what ran, and how it ended
 
 Run
   run-application, run   submit an application and watch it until it has ended
@@ -38,6 +36,8 @@ Change
 Host
   up                     run the host in the foreground (the verbs above start it); its parts are serve and tether
   down                   end the host and its services
+  backup                 write the whole record into a file, while applications run
+  restore                make a record from a backup, in a file or in etcd
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
   certs                  certificates that guard TCP between machines

@@ -1,8 +1,8 @@
 //! The parts of the host as verbs: `serve <service>` and `tether`. This is the only file that
 //! imports the services.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use chassis::telemetry::metrics::{self, page::{self, PageArgs}};
 use chassis::telemetry::{self, TelemetryArgs};
 use chassis::transport::{self, Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
+use client::backup::BackupReader;
 use client::places::Places;
 
 use crate::exit::Exit;
+use crate::failure::{Failure, OrFailure};
 
 /// Run one service of a host. `up` starts them; in a pod or a compose file each is a process of its
 /// own.
@@ -125,6 +127,41 @@ pub(crate) fn tether(arguments: &[OsString]) -> ExitCode {
         Ok(tether) => lifecycle::tether::run(&tether.spec),
         Err(error) => refused(&error),
     }
+}
+
+/// What a restore has come to.
+pub(crate) struct Restored {
+    pub(crate) entries: u64,
+    pub(crate) payloads: u64,
+    /// Where the backup was taken.
+    pub(crate) host: String,
+}
+
+/// Restores the record of a state directory, in the backends that the environment names.
+pub(crate) async fn restore(
+    state: &Path,
+    transport: SharedTransport,
+    clock: &SharedClock,
+    parts: BackupReader,
+) -> OrFailure<Restored> {
+    let args = Record::try_parse_from([OsStr::new("mainspring"), "--state-dir".as_ref(), state.as_ref()])
+        .map_err(|error| Failure::usage(error.to_string().trim_end().to_owned()))?;
+    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
+    let parts = futures::stream::iter(parts);
+    let restored = jobgraph_store::restore::restore(&args.record, footing, parts).await;
+    let restored = restored.map_err(|error| {
+        Failure::of_state(format!("{error:#}"))
+            .help("what was there before the restore is as it was; a restore may be repeated")
+    })?;
+    let (header, end) = (restored.header, restored.end);
+    Ok(Restored { entries: end.entries, payloads: end.payloads, host: header.host })
+}
+
+/// The settings of the record alone, from the environment.
+#[derive(Debug, Parser)]
+struct Record {
+    #[command(flatten)]
+    record: jobgraph_store::config::Args,
 }
 
 /// Checks whether the files of a host's services are whole. Each answer names what was checked, and

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::credential::{DeploymentKey, Principal};
 use chassis::shared_dir::SharedArgs;
@@ -170,6 +171,16 @@ impl Session {
         Ok((self.api_of_running_host()?, started))
     }
 
+    /// The way to the record itself: of the host, which is started if there is none; with a context,
+    /// of one of its hosts.
+    pub(crate) async fn record(&self) -> OrFailure<GrpcChannel> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere.channel(&self.clock, &self.out).await;
+        }
+        host::ensure(&self.places, &self.clock).await?;
+        self.record_of_running_host()
+    }
+
     /// Starts this machine's host again if it has gone away. What is wrong with the host is
     /// reported by the next call, which fails. The hosts of a context are kept by others.
     pub(crate) async fn keep_host(&self) {
@@ -183,19 +194,22 @@ impl Session {
 
     /// The API of this machine's host, if it runs; calls fail if there is none.
     fn api_of_running_host(&self) -> OrFailure<Api> {
+        Ok(Api::new(self.record_of_running_host()?, self.clock.clone()))
+    }
+
+    fn record_of_running_host(&self) -> OrFailure<GrpcChannel> {
         let key = DeploymentKey::load(&self.places.deployment_key()).map_err(|error| {
             Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, error.to_string())
         })?;
         let given = self.given().remove(host::STORE);
         let endpoint = given.unwrap_or_else(|| self.places.service_endpoint(host::STORE));
         let credential = key.mint(&Principal::Deployment);
-        let channel = chassis::channel::connect(
+        Ok(chassis::channel::connect(
             self.transport.clone(),
             self.clock.clone(),
             endpoint,
             Some(credential),
-        );
-        Ok(Api::new(channel, self.clock.clone()))
+        ))
     }
 
     /// How the services of the host are reached, for verbs about the host itself.

@@ -2,6 +2,7 @@
 
 pub(crate) mod abandon;
 pub(crate) mod attach;
+pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod certs;
 pub(crate) mod completions;
@@ -17,6 +18,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod rerun;
+pub(crate) mod restore;
 pub(crate) mod result;
 pub(crate) mod run;
 pub(crate) mod savepoint;
@@ -74,6 +76,10 @@ pub(crate) enum Verb {
     Up(up::UpArgs),
     /// End the host and its services
     Down(down::DownArgs),
+    /// Write the whole record into a file
+    Backup(backup::BackupArgs),
+    /// Make a record from a backup
+    Restore(restore::RestoreArgs),
     /// Install an engine's own software
     Setup(setup::SetupArgs),
     /// What is where, and what is wrong with it
@@ -129,6 +135,8 @@ pub(crate) async fn perform(
         Verb::Forget(args) => forget::run(args, session).await,
         Verb::Up(args) => up::run(args, session).await,
         Verb::Down(args) => down::run(args, session).await,
+        Verb::Backup(args) => backup::run(args, session).await,
+        Verb::Restore(args) => restore::run(args, session).await,
         Verb::Setup(args) => setup::run(args, session).await,
         Verb::Doctor(args) => doctor::run(args, session).await,
         Verb::Certs(args) => certs::run(args, session).await,

@@ -6,6 +6,7 @@ pub mod admission;
 pub mod applications;
 pub mod artifacts;
 pub mod attempts;
+pub mod backup;
 pub mod boxed;
 pub mod describe;
 pub mod election;

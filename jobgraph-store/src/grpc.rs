@@ -3,6 +3,7 @@
 
 mod admission;
 mod applications;
+mod backup;
 mod live;
 mod logs;
 mod mint;
@@ -18,6 +19,7 @@ use chassis::credential::DeploymentKey;
 use futures::{Stream, StreamExt as _};
 use proto::api::applications_service_server::ApplicationsServiceServer;
 use proto::jobgraph::admission_service_server::AdmissionServiceServer;
+use proto::jobgraph::backup_service_server::BackupServiceServer;
 use proto::jobgraph::live_service_server::LiveServiceServer;
 use proto::jobgraph::log_service_server::LogServiceServer;
 use proto::jobgraph::payload_service_server::PayloadServiceServer;
@@ -52,7 +54,8 @@ pub fn routes(service: &Service, key: &DeploymentKey) -> Routes {
         .add_service(sized!(LogServiceServer::new(wire.clone())))
         .add_service(sized!(ProcessServiceServer::new(wire.clone())))
         .add_service(sized!(AdmissionServiceServer::new(wire.clone())))
-        .add_service(sized!(LiveServiceServer::new(wire)))
+        .add_service(sized!(LiveServiceServer::new(wire.clone())))
+        .add_service(sized!(BackupServiceServer::new(wire)))
 }
 
 /// The service as the generated servers call it.

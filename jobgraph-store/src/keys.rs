@@ -16,6 +16,7 @@ pub mod generation;
 pub mod head;
 pub mod job;
 pub mod journal;
+pub mod kept;
 pub mod listing;
 pub mod log;
 pub mod payload;

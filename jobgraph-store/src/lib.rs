@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod keys;
 pub mod logs;
 pub mod model;
+pub mod restore;
 pub mod service;
 mod shared_dir;
 pub mod store;
@@ -82,6 +83,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         .with_context(|| format!("cannot make {}", state.display()))?;
     let tasks = footing.tasks();
     let (metadata, key) = backend::open(&args, &state, &footing, &tasks).await?;
+    restore::is_whole(&*metadata).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
     let service = Service::new(metadata, blobs, footing.clock.clone())
         .at(places.host()?)

@@ -2,6 +2,7 @@
 //! and commits once with compares on what was read.
 
 mod applications;
+mod backup;
 mod caretaker;
 mod events;
 mod forget;

@@ -1,4 +1,4 @@
-//! All methods of all seven services, with every kind of token, about the caller's own application
+//! All methods of all eight services, with every kind of token, about the caller's own application
 //! and another one.
 
 use std::sync::Arc;
@@ -27,6 +27,7 @@ async fn every_method_opens_for_whom_the_table_says_and_for_their_own_applicatio
         ("mainspring.jobgraph.v1.ProcessService", &[]),
         ("mainspring.jobgraph.v1.AdmissionService", &[]),
         ("mainspring.jobgraph.v1.LiveService", &[]),
+        ("mainspring.jobgraph.v1.BackupService", &[]),
     ] {
         let channel = host.as_(None).channel();
         let tried = walk(&channel, &clock, service, |who| host.mint(who), Kind::Deployment).await;

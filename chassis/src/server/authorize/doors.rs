@@ -111,6 +111,11 @@ pub(crate) const DOORS: &[Doors] = &[
         methods: &["ReportPeers", "ReadLive"],
     },
     Doors {
+        service: "mainspring.jobgraph.v1.BackupService",
+        who: &[],
+        methods: &["ReadBackup"],
+    },
+    Doors {
         service: "mainspring.election.v1.ElectionService",
         who: &[Kind::Contender],
         methods: &["Campaign", "Observe", "Resign"],

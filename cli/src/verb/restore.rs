@@ -1,0 +1,47 @@
+//! `restore` makes a record from a file that `backup` wrote.
+
+use std::path::PathBuf;
+
+use client::backup::BackupReader;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, OrFailure};
+use crate::host::lock::HostLock;
+use crate::host::service::make_directory;
+use crate::serve;
+use crate::session::Session;
+
+/// Make a record from a backup.
+///
+/// The state directory (with MAINSPRING_ETCD, the record below the prefix) has to be empty, and no
+/// host may run for it. The backends are those of the environment, so a record that was in a file
+/// can go on in etcd, and the other way round. Whatever leaders and clusters did after the backup is
+/// forgotten, and what they still do is refused: the next host runs their applications again.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "  mainspring restore /backups/mainspring-2027-01-31")]
+pub(crate) struct RestoreArgs {
+    /// The file that `mainspring backup` wrote
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit> {
+    session.only_here("restore", "makes the record of this machine's host")?;
+    let state = session.places.state();
+    let of_state = |error| Failure::of_state(format!("{}: {error}", state.display()));
+    make_directory(state).map_err(of_state)?;
+    let lock = HostLock::take(&session.places.host_lock(), &session.clock).await;
+    let Some(_lock) = lock.map_err(of_state)? else {
+        let text = format!("a host runs for {}", state.display());
+        return Err(Failure::new(Exit::REFUSED, proto::Reason::HostRuns, text)
+            .help("restore into another state directory (--state-dir), or end it: mainspring down"));
+    };
+    let parts = BackupReader::open(&args.file)
+        .map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
+    let restored = serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
+    session.out.talk(format!(
+        "{} entries and {} payloads of a backup that {} took; the next verb starts the host",
+        restored.entries, restored.payloads, restored.host
+    ));
+    Ok(Exit::SUCCEEDED)
+}
