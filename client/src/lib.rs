@@ -13,6 +13,7 @@ pub mod election;
 pub mod error;
 pub mod execution;
 pub mod health;
+pub mod hosts;
 pub mod jobs;
 pub mod lifecycle;
 pub mod live;

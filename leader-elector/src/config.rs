@@ -8,6 +8,13 @@ use chassis::transport::Endpoint;
 use client::places::Places;
 use etcd::EtcdArgs;
 
+/// How long the seat of a silent host is kept. What a host may write is for the record's fences to
+/// say, so a seat that is kept too long costs only time: the contenders of a host that is gone are
+/// missed for so long. One that is given up too early costs a start of contenders elsewhere. So the
+/// lease outlasts an election of etcd's own leader and a restart of the elector, a few seconds
+/// each, and is shorter than the patience of a person who looks for the host.
+pub const HOST_LEASE: Duration = Duration::from_secs(10);
+
 /// Settings of the leader-elector.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {

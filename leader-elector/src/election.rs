@@ -78,4 +78,4 @@ pub trait Observation: Send {
 }
 
 #[cfg(test)]
-mod laws;
+pub(crate) mod laws;

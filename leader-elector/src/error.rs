@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use proto::InvalidId;
+use proto::{InvalidId, PlaceUid};
 use redb_file::FileError;
 
 /// Why a call was refused or failed.
@@ -63,6 +63,38 @@ pub enum Error {
         key: String,
         /// What is wrong with its value.
         why: String,
+    },
+    /// The key of a host's seat on etcd cannot be read, and the elector does not guess whose the
+    /// seat is.
+    #[error(
+        "the key {key} on etcd is unreadable: {why}; remove it (etcdctl del {key}): its host \
+         attends again by itself"
+    )]
+    SeatUnreadable {
+        /// The name of the key.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+    },
+    /// Another host has the seat of this name.
+    #[error("another host has the name {host}: the uid of its place is {by}")]
+    HostNameTaken {
+        /// The name.
+        host: String,
+        /// The uid of the host that has the seat.
+        by: PlaceUid,
+    },
+    /// Another stream of the same host has the seat.
+    #[error("another process attends as {host}")]
+    HostSuperseded {
+        /// The name of the host.
+        host: String,
+    },
+    /// The host has lost its seat, and may take it again.
+    #[error("{host} has no seat any more: no renewal came for a lease; attend again")]
+    SeatFree {
+        /// The name of the host.
+        host: String,
     },
     /// etcd, which keeps the grants, does not do as asked.
     #[error("{why}")]

@@ -1,5 +1,6 @@
 //! `mainspring.election.v1` over the service.
 
+mod hosts;
 mod status;
 
 use std::time::Duration;
@@ -10,27 +11,32 @@ use futures::stream::{BoxStream, StreamExt as _};
 use proto::election::campaign_request::Message as Asked;
 use proto::election::campaign_response::Message as Said;
 use proto::election::election_service_server::{ElectionService, ElectionServiceServer};
+use proto::election::hosts_service_server::HostsServiceServer;
 use proto::election::{self as wire, CampaignRequest, CampaignResponse};
 use proto::{ApplicationId, ApplicationRef, Epoch, EpochFence, Generation, election};
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::Error;
-use crate::model::{Enter, Leader, MAX_EPOCH, View};
+use crate::model::{Enter, MAX_EPOCH, View};
+use crate::service::hosts::Attendance;
 use crate::service::{Answer, Elector};
 
-/// How long a contender may take to say what its campaign is about.
+/// How long a caller may take to say what its stream is about.
 const ENTER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest name of a contender, in bytes.
 const MAX_HOLDER_BYTES: usize = 256;
 
-/// The service's methods.
-pub fn routes(elector: Elector) -> Routes {
-    let service = ElectionServiceServer::new(Grpc { elector })
+/// The services' methods.
+pub fn routes(elector: Elector, attendance: Attendance) -> Routes {
+    let election = ElectionServiceServer::new(Grpc { elector })
         .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES);
-    Routes::new(service)
+    let hosts = HostsServiceServer::new(hosts::Grpc { attendance })
+        .max_decoding_message_size(chassis::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(chassis::MAX_MESSAGE_BYTES);
+    Routes::new(election).add_service(hosts)
 }
 
 struct Grpc {
@@ -163,14 +169,14 @@ fn said(answer: Answer) -> CampaignResponse {
 }
 
 fn observed(view: View) -> election::ObserveResponse {
-    let since = view.leader.as_ref().map(since);
+    let since = view.leader.as_ref().map(|leader| timestamp(leader.since_unix_ms));
     let (leader, epoch) =
         view.leader.map_or_else(Default::default, |leader| (leader.holder, leader.epoch.get()));
     election::ObserveResponse { leader, epoch, since, standbys: view.standbys }
 }
 
-fn since(leader: &Leader) -> prost_types::Timestamp {
-    let since = Duration::from_millis(leader.since_unix_ms);
+fn timestamp(unix_ms: u64) -> prost_types::Timestamp {
+    let since = Duration::from_millis(unix_ms);
     prost_types::Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(since.subsec_nanos()).unwrap_or(0),

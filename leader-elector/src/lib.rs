@@ -2,13 +2,15 @@
 //! it never renews a lease on its own: only the answer to a holder's own renewal does.
 //!
 //! [`model`] decides, [`election`] is the seam with its laws, [`service`] holds the conversations,
-//! [`grpc`] speaks.
+//! [`grpc`] speaks. [`hosts`] is a second and smaller seam: which hosts of the deployment are
+//! there.
 
 pub mod config;
 pub mod election;
 pub mod error;
 pub mod examine;
 pub mod grpc;
+pub mod hosts;
 pub mod model;
 pub mod service;
 
@@ -22,17 +24,21 @@ use chassis::server::{Authenticator, Footing, Limits, Serve};
 use client::places::Places;
 use etcd::Etcd;
 
-use config::Args;
+use config::{Args, HOST_LEASE};
 use election::Election;
 use election::embedded::{EmbeddedElection, EmbeddedLedger};
 use election::etcd::EtcdElection;
 use election::lock::FileLocks;
+use hosts::Hosts;
+use hosts::etcd::EtcdHosts;
+use hosts::memory::MemoryHosts;
 use service::Elector;
+use service::hosts::Attendance;
 
 /// The name of this service: of its socket, its directory and its log.
 pub const NAME: &str = "leader-elector";
 
-/// How many connections one elector takes at a time: one for each contender.
+/// How many connections one elector takes at a time: one for each contender and host.
 const CONNECTIONS: usize = 16 * 1024;
 
 /// How long calls may go on once the shutdown has begun. The longest of them is a write of a few
@@ -45,13 +51,14 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let Footing { clock, shutdown, .. } = &footing;
     let places = args.places();
     let key = places.key()?;
-    let election = election(&args, &places, &footing).await?;
+    let (election, hosts) = backends(&args, &places, &footing).await?;
     let elector = Elector::new(election, clock.clone(), args.lease(), shutdown.clone());
+    let attendance = Attendance::new(hosts, clock.clone(), shutdown.clone());
     let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
     let authenticator = Authenticator::new(key);
     let server = Serve {
         limits: Limits { connections: CONNECTIONS, grace: GRACE, ..Limits::default() },
-        ..footing.serve(NAME, vec![listen], authenticator, grpc::routes(elector))
+        ..footing.serve(NAME, vec![listen], authenticator, grpc::routes(elector, attendance))
     };
     let tasks = footing.tasks();
     server.spawn(&tasks).await?;
@@ -59,25 +66,32 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     Ok(tasks.run(GRACE * 2).await?)
 }
 
-/// The election over what keeps the grants: etcd, or a file of this host.
-async fn election(
+/// The election over what keeps the grants, etcd or a file of this host, and the seats of hosts:
+/// beside the grants on etcd, else in memory, because then one host is all there is.
+async fn backends(
     args: &Args,
     places: &Places,
     footing: &Footing,
-) -> anyhow::Result<Arc<dyn Election>> {
+) -> anyhow::Result<(Arc<dyn Election>, Arc<dyn Hosts>)> {
     let (locks, clock, lease) = (Arc::new(FileLocks), footing.clock.clone(), args.lease());
     if args.etcd.is_given() {
         let etcd = Etcd::of(&args.etcd, &footing.transport, &footing.clock).await?;
-        let election = EtcdElection::open(etcd, &args.etcd.prefix, locks, clock, lease)
+        let prefix = &args.etcd.prefix;
+        let election = EtcdElection::open(etcd.clone(), prefix, locks, clock.clone(), lease)
             .await
             .context("cannot read the elections on etcd")?;
-        return Ok(Arc::new(election));
+        let hosts = EtcdHosts::open(etcd, prefix, clock, HOST_LEASE)
+            .await
+            .context("cannot read the seats of hosts on etcd")?;
+        return Ok((Arc::new(election), Arc::new(hosts)));
     }
     let directory = places.service_state(NAME);
     disk::make_directories(&directory, 0o700)
         .with_context(|| format!("cannot make {}", directory.display()))?;
     let ledger = EmbeddedLedger::open(directory.join(examine::LEDGER))?;
-    Ok(Arc::new(EmbeddedElection::new(ledger, locks, clock, lease, boot_id()?)))
+    let hosts = MemoryHosts::new(clock.clone(), HOST_LEASE);
+    let election = EmbeddedElection::new(ledger, locks, clock, lease, boot_id()?);
+    Ok((Arc::new(election), Arc::new(hosts)))
 }
 
 /// The id of this machine's present boot.

@@ -1,7 +1,9 @@
 //! Who leads one application: entries, renewals and time come in, grants come out.
 //!
 //! There is no I/O and no clock here. `now` comes with each fact, and a grant counts only once the
-//! caller has said that the grant is on disk.
+//! caller has said that the grant is on disk. The seats of hosts are [`hosts`]' matter.
+
+pub mod hosts;
 
 use std::collections::VecDeque;
 use std::fmt;

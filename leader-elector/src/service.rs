@@ -1,4 +1,6 @@
-//! The verbs: a campaign as a conversation, observing, resigning.
+//! The verbs: a campaign as a conversation, observing, resigning; those of hosts are in [`hosts`].
+
+pub mod hosts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

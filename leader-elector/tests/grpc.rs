@@ -6,6 +6,8 @@
 mod crash;
 #[path = "grpc/host.rs"]
 mod host;
+#[path = "grpc/hosts.rs"]
+mod hosts;
 
 use std::fs::File;
 

@@ -156,6 +156,7 @@ ABSENCES = [
             "jobgraph-store/src/store/etcd.rs": "the record's transactions",
             "leader-elector/src/election/etcd/board.rs": "the transactions of elections",
             "leader-elector/src/election/etcd/seats.rs": "reads the keys of elections",
+            "leader-elector/src/hosts/etcd/register.rs": "reads and takes the seats of hosts",
         },
     ),
     Absence(

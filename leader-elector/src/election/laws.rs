@@ -5,7 +5,7 @@ mod grants;
 mod leases;
 mod mutants;
 mod on_etcd;
-mod rig;
+pub(crate) mod rig;
 mod schedule;
 
 use std::time::Duration;

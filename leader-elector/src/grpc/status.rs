@@ -31,12 +31,21 @@ impl From<Error> for Status {
                     .metadata("path", path.display())
                     .metadata("application_id", application)
             }
-            Error::KeyUnreadable { key, .. } => {
+            Error::KeyUnreadable { key, .. } | Error::SeatUnreadable { key, .. } => {
                 Problem::new(Reason::DataCorrupt, message).metadata("key", key)
             }
             Error::Etcd { full: true, .. } => Problem::new(Reason::StoreFull, message)
                 .help("compact and defragment etcd or raise its quota, then clear its alarm"),
             Error::Etcd { .. } => Problem::new(Reason::StoreUnavailable, message),
+            Error::HostNameTaken { host, by } => Problem::new(Reason::HostNameTaken, message)
+                .metadata("host", host)
+                .metadata("uid", by),
+            Error::HostSuperseded { host } => {
+                Problem::new(Reason::HostSuperseded, message).metadata("host", host)
+            }
+            Error::SeatFree { host } => {
+                Problem::new(Reason::StoreUnavailable, message).metadata("host", host)
+            }
             Error::ShuttingDown => Problem::new(Reason::StoreUnavailable, message),
             Error::Internal(what) => {
                 tracing::error!("{what}");

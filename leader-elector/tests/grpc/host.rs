@@ -12,6 +12,7 @@ use chassis::server::Footing;
 use chassis::tasks::Shutdown;
 use chassis::transport::{Endpoint, OsTransport, SharedTransport};
 use client::election::{Candidacy, Election, Leadership};
+use client::hosts::Hosts;
 use futures::StreamExt as _;
 use leader_elector::config::Args;
 use proto::{ApplicationRef, Epoch, Generation};
@@ -190,6 +191,11 @@ impl Host {
 
     pub(crate) fn election(&self) -> Election {
         Election::new(self.channel(&Principal::Deployment), clock())
+    }
+
+    /// A client of the hosts' seats, on a connection of its own.
+    pub(crate) fn hosts(&self) -> Hosts {
+        Hosts::new(self.channel(&Principal::Deployment), clock())
     }
 
     /// Campaigns and waits for the election.

@@ -21,11 +21,14 @@ use crate::election::etcd::EtcdElection;
 use crate::election::lock::Locks;
 use crate::election::memory::{MemoryElection, MemoryLedger};
 use crate::election::{Campaign, Election};
+use crate::hosts::Hosts;
+use crate::hosts::etcd::EtcdHosts;
+use crate::hosts::memory::MemoryHosts;
 use crate::model::{Cause, Elected, Enter, Position};
 use in_memory::{InMemory, settle};
 
 /// The outcome of a law: `Err` says how the law was broken.
-pub(super) type Verdict = Result<(), String>;
+pub(crate) type Verdict = Result<(), String>;
 
 /// The lease of every rig.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
@@ -67,10 +70,10 @@ enum Time {
 }
 
 /// A real etcd that keeps the leases of one law, or of several below different prefixes.
-pub(super) struct Server(Mutex<e2e::etcd::Etcd>);
+pub(crate) struct Server(Mutex<e2e::etcd::Etcd>);
 
 impl Server {
-    pub(super) fn start() -> Arc<Self> {
+    pub(crate) fn start() -> Arc<Self> {
         Self::start_with(&[])
     }
 
@@ -86,10 +89,10 @@ impl Server {
 }
 
 /// The elector under test and the world around it.
-pub(super) struct Rig {
-    pub(super) clock: SharedClock,
+pub(crate) struct Rig {
+    pub(crate) clock: SharedClock,
     pub(super) locks: Arc<TestLocks>,
-    pub(super) lease: Duration,
+    pub(crate) lease: Duration,
     /// Until when time has passed by the law's own account.
     passed: Mutex<Boot>,
     time: Time,
@@ -112,7 +115,7 @@ impl Rig {
 
     /// A rig over a real etcd, below a prefix. A lease is long there, so that a busy machine does
     /// not outlast it where a law says that it lasts.
-    pub(super) fn etcd(server: Arc<Server>, prefix: String) -> Self {
+    pub(crate) fn etcd(server: Arc<Server>, prefix: String) -> Self {
         Self {
             clock: Arc::new(SystemClock),
             locks: Arc::default(),
@@ -124,7 +127,7 @@ impl Rig {
     }
 
     /// A rig over an in-memory etcd.
-    pub(super) fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let clock = Arc::new(ManualClock::new());
         Self {
             clock: clock.clone(),
@@ -137,7 +140,7 @@ impl Rig {
     }
 
     /// The in-memory etcd does these of the next writes and does not answer them.
-    pub(super) fn lose_answers(&self, writes: Range<usize>) {
+    pub(crate) fn lose_answers(&self, writes: Range<usize>) {
         match &self.time {
             Time::InMemory(in_memory) => in_memory.lose_answers(writes),
             Time::Manual(_) | Time::Real(..) => panic!("this rig loses no answers"),
@@ -153,7 +156,7 @@ impl Rig {
     }
 
     /// Time passes in steps of this length, and every campaign listens between two of them.
-    pub(super) fn step(&self) -> Duration {
+    pub(crate) fn step(&self) -> Duration {
         self.lease / 8
     }
 
@@ -183,14 +186,14 @@ impl Rig {
     }
 
     /// How often a law repeats what has to go well each time.
-    pub(super) fn rounds(&self) -> u32 {
+    pub(crate) fn rounds(&self) -> u32 {
         match self.time {
             Time::Manual(_) | Time::InMemory(_) => 40,
             Time::Real(..) => 6,
         }
     }
 
-    pub(super) fn memory() -> Self {
+    pub(crate) fn memory() -> Self {
         let ledger = MemoryLedger::default();
         Self::new(Box::new(move |rig| rig.over(ledger.clone())))
     }
@@ -222,16 +225,30 @@ impl Rig {
         Arc::new(EtcdElection::open(etcd, prefix, locks, clock, self.lease).await.unwrap())
     }
 
+    /// The seats of hosts in this world, through an elector of their own.
+    pub(crate) async fn hosts(&self) -> Arc<dyn Hosts> {
+        let (clock, lease) = (self.clock.clone(), self.lease);
+        let prefix = match &self.time {
+            Time::Manual(_) => return Arc::new(MemoryHosts::new(clock, lease)),
+            Time::InMemory(_) => "/laws",
+            Time::Real(_, prefix) => prefix.as_str(),
+        };
+        Arc::new(EtcdHosts::open(self.client().await, prefix, clock, lease).await.unwrap())
+    }
+
     /// A client of the etcd that keeps the leases.
-    pub(super) async fn client(&self) -> Etcd {
-        let Time::Real(server, _) = &self.time else { panic!("this rig has no etcd") };
-        let address = server.address();
+    pub(crate) async fn client(&self) -> Etcd {
+        let address = match &self.time {
+            Time::Manual(_) => panic!("this rig has no etcd"),
+            Time::InMemory(in_memory) => return in_memory.etcd().await,
+            Time::Real(server, _) => server.address(),
+        };
         let transport: SharedTransport = Arc::new(OsTransport);
         Etcd::new(&[address.parse().unwrap()], &transport, &self.clock).await.unwrap()
     }
 
     /// Lets time pass. Of the machine's own time some has passed while the law was listening.
-    pub(super) async fn advance(&self, by: Duration) {
+    pub(crate) async fn advance(&self, by: Duration) {
         match &self.time {
             Time::Manual(clock) => return clock.advance(by),
             Time::InMemory(in_memory) => return in_memory.advance(by).await,
@@ -246,7 +263,7 @@ impl Rig {
     }
 
     /// Lets a lease pass, and what etcd may take until it looks at it.
-    pub(super) async fn outlast_the_lease(&self) {
+    pub(crate) async fn outlast_the_lease(&self) {
         if matches!(self.time, Time::Manual(_) | Time::InMemory(_)) {
             return self.advance(self.lease).await;
         }
@@ -291,9 +308,18 @@ impl Rig {
 
     /// Waits until a campaign that says nothing will say nothing: it sleeps until its next instant,
     /// or all tasks do, or some time has passed.
-    async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         match &self.time {
             Time::Manual(clock) => clock.wait_for_sleepers(1).await,
+            Time::InMemory(_) => settle().await,
+            Time::Real(..) => self.clock.sleep(QUIET).await,
+        }
+    }
+
+    /// Waits until all that happens without the clock has happened.
+    pub(crate) async fn settled(&self) {
+        match &self.time {
+            Time::Manual(_) => {}
             Time::InMemory(_) => settle().await,
             Time::Real(..) => self.clock.sleep(QUIET).await,
         }
@@ -315,7 +341,7 @@ impl Rig {
 
     /// How much later than at its instant something may happen: etcd looks at its leases twice a
     /// second, and on a busy machine later.
-    fn tolerance(&self) -> Duration {
+    pub(crate) fn tolerance(&self) -> Duration {
         match self.time {
             Time::Manual(_) | Time::InMemory(_) => Duration::ZERO,
             Time::Real(..) => self.lease * 2,
@@ -363,7 +389,7 @@ pub(super) fn fence(epoch: Epoch) -> EpochFence {
 }
 
 /// `Err(text)` unless `it_is`.
-pub(super) fn so(it_is: bool, text: impl Into<String>) -> Verdict {
+pub(crate) fn so(it_is: bool, text: impl Into<String>) -> Verdict {
     if it_is { Ok(()) } else { Err(text.into()) }
 }
 
