@@ -4,7 +4,7 @@
 
 mod stream;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::backoff::Backoff;
@@ -46,7 +46,7 @@ pub struct Host {
     /// The version of its build.
     pub version: String,
     /// When it took the seat, by the elector's wall clock.
-    pub since: Option<prost_types::Timestamp>,
+    pub since: SystemTime,
 }
 
 impl Hosts {
@@ -83,7 +83,10 @@ impl Hosts {
 /// The hosts of an answer. A place that this build cannot read is no host to it.
 fn read(hosts: Vec<wire::Host>) -> Vec<Host> {
     let read = |wire::Host { place, version, since }| match Place::read(place) {
-        Ok(Some(place)) => Some(Host { place, version, since }),
+        Ok(Some(place)) => {
+            let since = since.and_then(|since| SystemTime::try_from(since).ok());
+            Some(Host { place, version, since: since.unwrap_or(SystemTime::UNIX_EPOCH) })
+        }
         Ok(None) => None,
         Err(error) => {
             tracing::warn!(%error, "a host is left out");

@@ -1,16 +1,11 @@
 //! What only the memory of a store knows, for the stores of other hosts.
 
-use std::time::Duration;
-
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use proto::jobgraph::live_service_client::LiveServiceClient;
-use proto::jobgraph::{Peer, ReadLiveRequest, ReadLiveResponse, ReportPeersRequest};
+use proto::jobgraph::{ReadLiveRequest, ReadLiveResponse};
 
 use crate::error::CallError;
-
-/// How long a report may take. The next one says everything again.
-const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Client of a store's memory; cheap to clone.
 #[derive(Debug, Clone)]
@@ -23,14 +18,6 @@ impl Live {
     pub fn new(channel: GrpcChannel) -> Self {
         let inner = LiveServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Self { inner }
-    }
-
-    /// Says where the stores of the other hosts are.
-    pub async fn report_peers(&self, peers: Vec<Peer>) -> Result<(), CallError> {
-        let mut request = tonic::Request::new(ReportPeersRequest { peers });
-        request.set_timeout(REPORT_TIMEOUT);
-        self.inner.clone().report_peers(request).await?;
-        Ok(())
     }
 
     /// Reads what the store has heard itself. The call has no deadline of its own: the caller knows

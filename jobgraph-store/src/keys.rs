@@ -20,6 +20,7 @@ pub mod kept;
 pub mod listing;
 pub mod log;
 pub mod payload;
+pub mod peer;
 pub mod process;
 pub mod request;
 pub mod secrets;

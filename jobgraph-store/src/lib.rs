@@ -106,7 +106,8 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         let service = service.clone();
         async move { service.keep_house().await }
     });
-    if args.network.is_some() {
+    if let Some(network) = &args.network {
+        service.introduce(&network.to_string()).await.context("cannot tell other hosts of this")?;
         let way = OverNetwork::new(footing.transport.clone(), footing.clock.clone(), credential);
         let service = service.clone();
         tasks.spawn_loop("peers", async move { service.follow_peers(&way).await });
@@ -121,6 +122,11 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     // durable now need not be.
     if let Err(error) = service.flush_logs().await {
         tracing::warn!(%error, "output that was not durable yet is shipped again");
+    }
+    if args.network.is_some()
+        && let Err(error) = service.withdraw().await
+    {
+        tracing::debug!(%error, "other stores ask this one in vain for a while");
     }
     if let Err(error) = service.leave_chores().await {
         tracing::debug!(%error, "another store takes the chores over later");

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use chassis::BoxError;
 use chassis::clock::timeout;
+use chassis::tasks::Shutdown;
 use client::error::CallError;
-use client::hosts::{Host, Hosts};
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
+use client::hosts::{Attendance, Host, Hosts};
 use proto::{Code, PlaceUid};
 use tokio::sync::{oneshot, watch};
 
@@ -38,9 +37,9 @@ pub(crate) async fn taken(reach: &Reach) -> Result<Vec<Host>, CallError> {
 pub(crate) struct Seat {
     /// This host.
     pub(crate) me: PlaceUid,
-    /// The hosts that have a seat, this one among them whenever the list is known.
+    /// The hosts that have a seat, this one among them once the list is known.
     pub(crate) hosts: watch::Receiver<Vec<Host>>,
-    attending: BoxFuture<'static, Result<(), CallError>>,
+    attendance: Attendance,
 }
 
 impl Seat {
@@ -53,36 +52,37 @@ impl Seat {
         let place = reach.places.host().map_err(Failure::of_state)?;
         let me = place.uid();
         let attendance = Hosts::new(reach.channel(ELECTOR), reach.clock.clone())
-            .attend(place, build::VERSION.to_owned());
-        let hosts = attendance.hosts.clone();
-        let mut attending = attendance.run().boxed();
+            .attend(place, build::VERSION);
+        let hosts = attendance.hosts();
         let mut told = hosts.clone();
         let is_known = |hosts: &Vec<Host>| hosts.iter().any(|host| host.place.uid() == me);
         let first_word = async { told.wait_for(is_known).await.map(drop) };
         tokio::select! {
-            ended = &mut attending => return Err(refusal(ended)),
+            refused = attendance.refused() => return Err(refused.into()),
             heard = timeout(&reach.clock, FIRST_WORD, first_word) => if heard.is_err() {
                 tracing::warn!("the elector does not tell which hosts are there: going on alone");
             },
         }
-        Ok(Some(Self { me, hosts, attending }))
+        Ok(Some(Self { me, hosts, attendance }))
     }
 
-    /// Keeps the seat until it is refused for good, and says in `refused` by which error.
-    pub(crate) async fn keep(self, refused: oneshot::Sender<CallError>) -> Result<(), BoxError> {
-        let ended = self.attending.await;
-        if let Err(error) = &ended {
-            // The receiver waits for as long as the host's tasks run.
-            let _ = refused.send(error.clone());
-        }
-        ended.map_err(BoxError::from)
-    }
-}
-
-fn refusal(ended: Result<(), CallError>) -> Failure {
-    match ended {
-        Err(error) => error.into(),
-        Ok(()) => Failure::internal("the attendance of this host ended without a word"),
+    /// Keeps the seat until it is refused for good, and says in `refused` by which error. At a
+    /// shutdown the seat is free at once.
+    pub(crate) async fn keep(
+        self,
+        refused: oneshot::Sender<CallError>,
+        shutdown: Shutdown,
+    ) -> Result<(), BoxError> {
+        let error = tokio::select! {
+            error = self.attendance.refused() => error,
+            () = shutdown.begun() => {
+                self.attendance.leave().await;
+                return Ok(());
+            }
+        };
+        // The receiver waits for as long as the host's tasks run.
+        let _ = refused.send(error.clone());
+        Err(error.into())
     }
 }
 

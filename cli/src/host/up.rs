@@ -130,7 +130,7 @@ pub(crate) async fn run(
     let company = seat.as_ref().map(|seat| Company::new(seat.me, seat.hosts.clone()));
     let (no_seat, mut refused) = oneshot::channel();
     if let Some(seat) = seat {
-        tasks.spawn("seat", until(shutdown.clone(), seat.keep(no_seat)));
+        tasks.spawn("seat", seat.keep(no_seat, shutdown.clone()));
     }
     let (waiting, in_line) = watch::channel(Queue::default());
     let admission = Admission::new(reach.channel(STORE));

@@ -3,9 +3,7 @@
 use chassis::server::require_deployment;
 use futures::stream;
 use proto::jobgraph::live_service_server::LiveService;
-use proto::jobgraph::{
-    HeardLeader, ReadLiveRequest, ReadLiveResponse, ReportPeersRequest, ReportPeersResponse,
-};
+use proto::jobgraph::{HeardLeader, ReadLiveRequest, ReadLiveResponse};
 use tonic::{Request, Response};
 
 use super::{Answer, Answers, Wire};
@@ -16,15 +14,6 @@ const AT_ONCE: usize = 200;
 #[tonic::async_trait]
 impl LiveService for Wire {
     type ReadLiveStream = Answers<ReadLiveResponse>;
-
-    async fn report_peers(
-        &self,
-        request: Request<ReportPeersRequest>,
-    ) -> Answer<ReportPeersResponse> {
-        require_deployment(&request)?;
-        self.0.report_peers(request.into_inner().peers);
-        Ok(Response::new(ReportPeersResponse {}))
-    }
 
     async fn read_live(&self, request: Request<ReadLiveRequest>) -> Answer<Self::ReadLiveStream> {
         require_deployment(&request)?;

@@ -271,6 +271,12 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         ("sweeps", payload::sweeps_key(), payload::Sweeps { number: 9 }.to_stored()),
         ("caretaker", caretaker::key(), caretaker::Caretaker { host: text("here") }.to_stored()),
         (
+            "store of a host",
+            peer::key(proto::PlaceUid::from_bytes([7; 8])),
+            peer::Peer { place: Some(host.clone()), endpoint: text("tcp://node-7:7070") }
+                .to_stored(),
+        ),
+        (
             "process",
             process::key("orders/1/cluster/1/worker/0"),
             process::StoredProcess {

@@ -108,7 +108,7 @@ pub(crate) const DOORS: &[Doors] = &[
     Doors {
         service: "mainspring.jobgraph.v1.LiveService",
         who: &[],
-        methods: &["ReportPeers", "ReadLive"],
+        methods: &["ReadLive"],
     },
     Doors {
         service: "mainspring.jobgraph.v1.BackupService",

@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Follows which hosts are there.
 pub(crate) struct Company {
     me: PlaceUid,
-    /// The hosts that have a seat. A list without this host is no list: the elector is away, or has
-    /// given this host's seat up.
+    /// The hosts that have a seat, as they were told last. A list without this host is no list: the
+    /// elector has told nothing yet.
     seats: watch::Receiver<Vec<Host>>,
     live: Live,
     unknown_since: Option<Boot>,

@@ -25,18 +25,14 @@ fn place(name: &str, first: u8) -> Place {
     Place::host(name, PlaceUid::from_bytes([first; 8])).unwrap()
 }
 
-/// Two stores of one record, on a clock that the test moves; the second one knows the first.
-fn two() -> (Arc<ManualClock>, Service, Service) {
+/// Two stores of one record, on a clock that the test moves; both can be reached.
+async fn two() -> (Arc<ManualClock>, Service, Service) {
     let clock = Arc::new(ManualClock::new());
     let (metadata, blobs) = (Arc::new(MemoryMetadata::default()), Arc::new(MemoryBlobs::default()));
     let on = |place| Service::new(metadata.clone(), blobs.clone(), clock.clone()).at(place);
     let (first, second) = (on(place("a", 1)), on(place("b", 2)));
-    let peer = |place: Place, endpoint: &str| jobgraph::Peer {
-        place: Some(place.into()),
-        store_endpoint: endpoint.to_owned(),
-    };
-    let own = peer(place("b", 2), "tcp://b:7070");
-    second.report_peers(vec![own, peer(place("a", 1), "tcp://a:7070")]);
+    first.introduce("tcp://a:7070").await.unwrap();
+    second.introduce("tcp://b:7070").await.unwrap();
     (clock, first, second)
 }
 
@@ -62,7 +58,7 @@ async fn seen(service: &Service, application: &ApplicationRef) -> api::Applicati
 
 #[tokio::test]
 async fn what_another_store_has_heard_is_shown_here_until_that_store_is_silent() {
-    let (clock, first, second) = two();
+    let (clock, first, second) = two().await;
     let application = submitted(&first, "live").await;
     let fence = led(&first, &application, 1).await;
     clock.advance(STALE_AFTER * 2);
@@ -86,7 +82,7 @@ async fn what_another_store_has_heard_is_shown_here_until_that_store_is_silent()
 
 #[tokio::test]
 async fn a_leader_that_is_heard_here_hides_what_another_store_knows_of_an_earlier_one() {
-    let (clock, first, second) = two();
+    let (clock, first, second) = two().await;
     let application = submitted(&first, "live").await;
     let earlier = led(&first, &application, 1).await;
     first.heard(&earlier, &beat("the earlier leader")).await.unwrap();
@@ -98,12 +94,23 @@ async fn a_leader_that_is_heard_here_hides_what_another_store_knows_of_an_earlie
 }
 
 #[tokio::test]
-async fn peers_that_were_not_named_for_a_while_are_not_asked() {
-    let (clock, first, second) = two();
+async fn a_store_that_leaves_is_not_asked_any_more_and_a_silent_one_rests() {
+    let (clock, first, second) = two().await;
     let application = submitted(&first, "live").await;
     let fence = led(&first, &application, 1).await;
-    clock.advance(FRESH_FOR);
+    let way = Beside(Mutex::new(None));
+    second.ask_peers(&way).await;
+    *way.0.lock().unwrap() = Some(first.clone());
     first.heard(&fence, &beat("fetching")).await.unwrap();
-    second.ask_peers(&Beside(Mutex::new(Some(first)))).await;
-    assert_ne!(seen(&second, &application).await.message, "fetching");
+    second.ask_peers(&way).await;
+    assert_ne!(seen(&second, &application).await.message, "fetching", "it rests");
+    clock.advance(REST);
+    second.ask_peers(&way).await;
+    assert_eq!(seen(&second, &application).await.message, "fetching");
+
+    first.withdraw().await.unwrap();
+    clock.advance(LOOK_EVERY);
+    first.heard(&fence, &beat("running")).await.unwrap();
+    second.ask_peers(&way).await;
+    assert_eq!(seen(&second, &application).await.message, "fetching", "it was not asked");
 }
