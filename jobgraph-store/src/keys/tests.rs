@@ -273,8 +273,15 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         (
             "store of a host",
             peer::key(proto::PlaceUid::from_bytes([7; 8])),
-            peer::Peer { place: Some(host.clone()), endpoint: text("tcp://node-7:7070") }
-                .to_stored(),
+            peer::Peer {
+                place: Some(fences::Place {
+                    kind: text("host"),
+                    name: text("node-7"),
+                    uid: text("0707070707070707"),
+                }),
+                endpoint: text("tcp://node-7:7070"),
+            }
+            .to_stored(),
         ),
         (
             "process",
