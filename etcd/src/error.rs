@@ -73,6 +73,11 @@ impl Error {
         matches!(self, Self::Refused(why) if why.contains(WRONG_PASSWORD))
     }
 
+    /// Whether the user may not touch what the call is about.
+    pub(crate) fn is_not_permitted(&self) -> bool {
+        matches!(self, Self::Refused(why) if why.contains(NOT_PERMITTED))
+    }
+
     /// Whether etcd asks for no user.
     pub(crate) fn is_without_users(&self) -> bool {
         matches!(self, Self::Refused(why) if why.contains(ASKS_FOR_NO_USER))

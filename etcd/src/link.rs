@@ -186,6 +186,9 @@ impl Etcd {
     pub(crate) fn judge(&self, at: usize, token: u64, error: Error) -> Error {
         match (&error, &self.0.user) {
             (Error::NotAdmitted(_), Some(_)) => self.0.members[at].admission.forget(token),
+            (Error::Refused(why), user) if error.is_not_permitted() => {
+                return Error::Setting(not_permitted(user.as_ref(), why));
+            }
             (Error::NotAdmitted(why), None) => {
                 return Error::Setting(format!(
                     "etcd asks for a user ({why}): name one with MAINSPRING_ETCD_USER, and the \
@@ -215,7 +218,35 @@ impl Etcd {
     }
 }
 
+/// What to do about a user that may not touch what a call is about.
+fn not_permitted(user: Option<&User>, why: &str) -> String {
+    let user = match user {
+        Some(user) => format!("the user {}", user.name),
+        None => "the user that the certificate names".to_owned(),
+    };
+    format!(
+        "etcd does not let {user} do that ({why}): let its role read and write below \
+         MAINSPRING_ETCD_PREFIX (etcdctl role grant-permission ROLE readwrite PREFIX/ --prefix)"
+    )
+}
+
 /// The part of a client that watches, with room for large answers.
 pub(crate) fn watch(client: &Client) -> WatchClient {
     client.watch_client().max_decoding_message_size(MAX_TOLD_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_that_may_not_write_is_told_what_to_grant() {
+        let user = User { name: "host".to_owned(), password_file: "/secret".into() };
+        for (user, named) in [(Some(&user), "the user host"), (None, "the certificate")] {
+            let text = not_permitted(user, "etcdserver: permission denied");
+            for named in [named, "permission denied", "readwrite", "MAINSPRING_ETCD_PREFIX"] {
+                assert!(text.contains(named), "{named:?} is not in {text:?}");
+            }
+        }
+    }
 }
