@@ -8,6 +8,7 @@
 
 mod compaction;
 mod keys;
+mod look;
 mod past;
 mod reads;
 mod slots;
@@ -30,6 +31,8 @@ use compaction::Compaction;
 use keys::Keys;
 use past::{Log, Past};
 use slots::{Attempted, Slot, Slots};
+
+pub(crate) use look::Look;
 
 /// How long a call goes from member to member. An election of etcd's leader takes one to two
 /// seconds; a caller of the store waits no longer than its own deadline.
@@ -83,6 +86,12 @@ impl EtcdMetadata {
     /// The id of the etcd cluster.
     pub fn cluster(&self) -> u64 {
         self.cluster
+    }
+
+    /// The revision of the last commit to the record, whichever store did it; 0 if there is none.
+    /// No store takes it back, so a record in which it is lower than before is an earlier one.
+    pub(crate) async fn last(&self) -> Result<u64, StoreError> {
+        last_slot(PATIENCE, &self.etcd, &self.keys, 0).await.map_err(store_error)
     }
 
     /// Sends a transaction once, with the slot that tells what became of it.
@@ -191,9 +200,7 @@ impl EtcdMetadata {
 
     /// The revision of the last commit up to this revision, or 0: each commit puts a slot.
     async fn last_commit(&self, until: u64) -> Result<u64, Error> {
-        let look = self.keys.latest_slot(i64_of(until.max(FIRST_REVISION)));
-        let answer = self.etcd.transact(PATIENCE, &Txn::new().and_then(vec![look])).await?;
-        Ok(answer.op_responses().into_iter().next().and_then(seen_revision).unwrap_or_default())
+        last_slot(PATIENCE, &self.etcd, &self.keys, i64_of(until.max(FIRST_REVISION))).await
     }
 }
 
@@ -286,12 +293,28 @@ async fn follow(mut watch: Watch, keys: Arc<Keys>, past: Arc<Past>) {
 
 /// The latest revision of etcd, and the id of its cluster.
 async fn latest(etcd: &Etcd, keys: &Keys) -> Result<(u64, u64), Error> {
+    latest_within(PATIENCE, etcd, keys).await
+}
+
+async fn latest_within(patience: Duration, etcd: &Etcd, keys: &Keys) -> Result<(u64, u64), Error> {
     let look = Txn::new().and_then(vec![keys.look_at(0)]);
-    let answer = etcd.transact(PATIENCE, &look).await?;
+    let answer = etcd.transact(patience, &look).await?;
     Ok(answer
         .header()
         .map(|header| (u64_of(header.revision()), header.cluster_id()))
         .unwrap_or_default())
+}
+
+/// The revision of the slot that was put last, as of a revision (0 is the latest one), or 0.
+async fn last_slot(
+    patience: Duration,
+    etcd: &Etcd,
+    keys: &Keys,
+    revision: i64,
+) -> Result<u64, Error> {
+    let look = Txn::new().and_then(vec![keys.latest_slot(revision)]);
+    let answer = etcd.transact(patience, &look).await?;
+    Ok(answer.op_responses().into_iter().next().and_then(seen_revision).unwrap_or_default())
 }
 
 /// The revision of the key that was looked at.

@@ -131,6 +131,24 @@ async fn a_commit_whose_answer_is_lost_happens_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_look_sees_the_last_commit_and_makes_none() {
+    let bed = EtcdBed::new();
+    let store = bed.store("a").await;
+    let look = Look::below(store.etcd.clone(), "/test");
+    assert_eq!(look.last_commit().await, Ok(0));
+    let transaction = Transaction { compares: Vec::new(), operations: vec![put("k", "v")] };
+    let Commit::Committed(revision) = store.commit(transaction).await.unwrap() else {
+        panic!("an unconditional commit met a conflict");
+    };
+    assert_eq!(look.cluster().await, Ok(store.cluster()));
+    look.may_write().await.unwrap();
+    let view = look.read(&[Read::Key(Key::from("k".to_owned()))]).await.unwrap();
+    assert_eq!(view.answers[0][0].1.value, "v");
+    assert_eq!((look.last_commit().await, store.last().await), (Ok(revision), Ok(revision)));
+    assert_eq!(view.revision, revision, "the look has written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_range_is_read_page_by_page_at_one_revision() {
     let bed = EtcdBed::new();
     let store = bed.store("a").await;
