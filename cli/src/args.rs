@@ -37,7 +37,7 @@ Host
   up                     run the host in the foreground (the verbs above start it); its parts are serve and tether
   down                   end the host and its services
   backup                 write the whole record into a file, while applications run
-  restore                make a record from a backup, in a file or in etcd
+  restore                make a record from a backup, in a file or in etcd; go on with a restored etcd
   setup                  install an engine's own software (Flink and a JDK)
   doctor                 what is where, and what is wrong with it
   certs                  certificates that guard TCP between machines

@@ -144,11 +144,10 @@ pub(crate) async fn restore(
     clock: &SharedClock,
     parts: BackupReader,
 ) -> OrFailure<Restored> {
-    let args = Record::try_parse_from([OsStr::new("mainspring"), "--state-dir".as_ref(), state.as_ref()])
-        .map_err(|error| Failure::usage(error.to_string().trim_end().to_owned()))?;
+    let args = Record::of_environment(state).map_err(Failure::usage)?;
     let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
     let parts = futures::stream::iter(parts);
-    let restored = jobgraph_store::restore::restore(&args.record, footing, parts).await;
+    let restored = jobgraph_store::restore::restore(&args, footing, parts).await;
     let restored = restored.map_err(|error| {
         Failure::of_state(format!("{error:#}"))
             .help("what was there before the restore is as it was; a restore may be repeated")
@@ -157,11 +156,57 @@ pub(crate) async fn restore(
     Ok(Restored { entries: end.entries, payloads: end.payloads, host: header.host })
 }
 
+/// Has the record of a state directory go on in an etcd that was restored from a backup, and
+/// answers how many applications have fences that were raised.
+pub(crate) async fn go_on(
+    state: &Path,
+    transport: SharedTransport,
+    clock: &SharedClock,
+) -> OrFailure<usize> {
+    let args = Record::of_environment(state).map_err(Failure::usage)?;
+    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
+    jobgraph_store::restore::go_on(&args, footing).await.map_err(|error| {
+        Failure::of_state(format!("{error:#}"))
+            .help("mainspring doctor shows what is wrong with the record; this may be repeated")
+    })
+}
+
 /// The settings of the record alone, from the environment.
 #[derive(Debug, Parser)]
 struct Record {
     #[command(flatten)]
     record: jobgraph_store::config::Args,
+}
+
+impl Record {
+    /// The settings of a state directory's record, or what is wrong with them.
+    fn of_environment(state: &Path) -> Result<jobgraph_store::config::Args, String> {
+        let line = [OsStr::new("mainspring"), "--state-dir".as_ref(), state.as_ref()];
+        match Self::try_parse_from(line) {
+            Ok(parsed) => Ok(parsed.record),
+            Err(error) => Err(error.to_string().trim_end().to_owned()),
+        }
+    }
+}
+
+/// One thing that was looked at: what it is, what was found, and what is wrong with it.
+pub(crate) type Look = (&'static str, String, Option<String>);
+
+/// Looks at the etcd and at the place of payloads that the record of a state directory uses, if it
+/// uses any. The look changes nothing, and services may be at work there.
+pub(crate) async fn examine_elsewhere(
+    places: &Places,
+    transport: &SharedTransport,
+    clock: &SharedClock,
+) -> Vec<Look> {
+    let args = match Record::of_environment(places.state()) {
+        Ok(args) => args,
+        Err(error) => {
+            return vec![("settings", "of the record".to_owned(), Some(error))];
+        }
+    };
+    let looked = jobgraph_store::examine::elsewhere(&args, transport, clock).await;
+    looked.into_iter().map(|found| (found.what, found.text, found.problem)).collect()
 }
 
 /// Checks whether the files of a host's services are whole. Each answer names what was checked, and

@@ -2,16 +2,19 @@
 //!
 //! A state directory belongs to one of the two, and to one record on etcd. A store that was started
 //! with other settings would otherwise show a record in which nothing ever ran. [`claim`] has whose
-//! a record on etcd is.
+//! a record on etcd is, and [`seen`] whether it is the one that the host has seen, or an earlier
+//! one.
 
-mod claim;
+pub(crate) mod claim;
+mod going_on;
+pub(crate) mod seen;
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use chassis::credential::DeploymentKey;
 use chassis::disk;
 use chassis::server::Footing;
@@ -21,6 +24,8 @@ use etcd::{Etcd, EtcdArgs};
 use serde::{Deserialize, Serialize};
 
 use self::claim::{Claimant, Claimed};
+pub(crate) use self::going_on::going_on;
+use self::seen::{Noting, Returned, Seen, Standing};
 use crate::config::Args;
 use crate::examine::{self, PLACE};
 use crate::store::embedded::EmbeddedMetadata;
@@ -29,13 +34,36 @@ use crate::store::{Metadata, StoreError};
 
 /// The record on etcd that a state directory belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Place {
+pub(crate) struct Place {
     /// The id of the etcd cluster, in hexadecimal digits.
-    cluster: String,
+    pub(crate) cluster: String,
     /// What the keys begin with.
-    prefix: String,
+    pub(crate) prefix: String,
     /// The name that this store writes under, which no other store has.
-    writer: String,
+    pub(crate) writer: String,
+}
+
+impl Place {
+    /// The place below this prefix on this cluster.
+    pub(crate) fn of(cluster: u64, prefix: &str, writer: String) -> Self {
+        Self { cluster: format!("{cluster:x}"), prefix: prefix.to_owned(), writer }
+    }
+
+    /// Why a store does not take another place than the one that its state directory belongs to.
+    pub(crate) fn is_not(&self, other: &Self, state: &Path, settings: &EtcdArgs) -> String {
+        format!(
+            "the record of {} is on etcd cluster {} below {}, and the etcd at {} is cluster {} \
+             with the prefix {}; name the right members and prefix, or choose another state \
+             directory (if that etcd was restored from a backup of this one, end all hosts of the \
+             record, then mainspring restore --etcd-restored)",
+            state.display(),
+            self.cluster,
+            self.prefix,
+            named(settings),
+            other.cluster,
+            other.prefix
+        )
+    }
 }
 
 /// Opens the metadata in the store's directory, or on etcd, and reads the deployment's key, which
@@ -49,8 +77,11 @@ pub(crate) async fn open(
 ) -> anyhow::Result<(Arc<dyn Metadata>, DeploymentKey)> {
     let places = args.places();
     if args.etcd.is_given() {
-        let (metadata, key) = on_etcd(state, &args.etcd, &places, footing).await?;
-        return Ok((Arc::new(metadata) as Arc<dyn Metadata>, key));
+        let (noting, returned, key) = on_etcd(state, &args.etcd, &places, footing).await?;
+        let metadata = noting.metadata.clone();
+        let (clock, shutdown) = (footing.clock.clone(), footing.shutdown.clone());
+        tasks.spawn("record-seen", noting.keep(returned, clock, shutdown));
+        return Ok((metadata as Arc<dyn Metadata>, key));
     }
     let key = places.key()?;
     let file = Arc::new(in_file(state)?);
@@ -63,12 +94,7 @@ pub(crate) async fn open(
 
 fn in_file(state: &Path) -> anyhow::Result<EmbeddedMetadata> {
     if let Some(place) = read_place(&state.join(PLACE))? {
-        bail!(
-            "the record of {} is on etcd below {}, and no etcd is named; name its members with \
-             MAINSPRING_ETCD, or choose another state directory",
-            state.display(),
-            place.prefix
-        );
+        bail!(names_no_etcd(state, &place));
     }
     examine::not_lost(state).map_err(|lost| anyhow!(lost))?;
     EmbeddedMetadata::open(&state.join(examine::RECORD)).map_err(|error| {
@@ -84,7 +110,7 @@ async fn on_etcd(
     settings: &EtcdArgs,
     places: &Places,
     footing: &Footing,
-) -> anyhow::Result<(EtcdMetadata, DeploymentKey)> {
+) -> anyhow::Result<(Noting, Returned, DeploymentKey)> {
     let file = state.join(examine::RECORD);
     if file.try_exists().unwrap_or(true) {
         bail!(
@@ -102,30 +128,21 @@ async fn on_etcd(
             hex::encode(rand::random::<[u8; 8]>())
         }
     };
-    let etcd = Etcd::of(settings, &footing.transport, &footing.clock).await?;
-    let metadata = EtcdMetadata::open(etcd, &settings.prefix, &writer)
-        .await
-        .with_context(|| format!("cannot open the record on etcd at {}", named(settings)))?;
-    let place = Place {
-        cluster: format!("{:x}", metadata.cluster()),
-        prefix: settings.prefix.clone(),
-        writer,
-    };
+    let metadata = Arc::new(opened(settings, &writer, footing).await?);
+    let place = Place::of(metadata.cluster(), &settings.prefix, writer);
+    let returned = Returned::of(metadata.read(Returned::reads(), None).await?)?;
+    // What was seen of another record says nothing of a new one.
+    let seen = if known.is_some() { Seen::read(state)? } else { Seen::default() };
+    let last = metadata.last().await?;
+    let standing = seen.judge(last, &returned);
     if let Some(known) = &known
         && *known != place
     {
-        bail!(
-            "the record of {} is on etcd cluster {} below {}, and the etcd at {} is cluster {} \
-             with the prefix {}; name the right members and prefix, or choose another state \
-             directory",
-            state.display(),
-            known.cluster,
-            known.prefix,
-            named(settings),
-            place.cluster,
-            place.prefix
-        );
+        // A record that was raised on another cluster is this one, if the claim below says so.
+        let is_moved = known.prefix == place.prefix && standing == Standing::Raised;
+        ensure!(is_moved, known.is_not(&place, state, settings));
     }
+    ensure!(standing != Standing::Behind, seen.why_not(last, &settings.prefix));
     let file = state.join(PLACE);
     if known.is_none() {
         // The name comes to the disk before it comes to etcd, because a claim under a name that was
@@ -134,8 +151,16 @@ async fn on_etcd(
         write_place(&file, &place)?;
     }
     let claimant = Claimant { writer: &place.writer, prefix: &place.prefix, places };
-    match claim::claim(&metadata, &claimant).await? {
-        Claimed::Ours(key) => Ok((metadata, key)),
+    match claim::claim(&*metadata, &claimant).await? {
+        Claimed::Ours(key) => {
+            if known.is_some_and(|known| known != place) {
+                write_place(&file, &place)?;
+            }
+            let prefix = settings.prefix.clone();
+            let mut noting = Noting { metadata, state: state.to_owned(), prefix, seen };
+            noting.note(&returned).await?;
+            Ok((noting, returned, key))
+        }
         Claimed::Refused(why) => {
             if known.is_none() {
                 fs::remove_file(&file)
@@ -146,12 +171,35 @@ async fn on_etcd(
     }
 }
 
+/// Opens the record that the settings name, for the store that writes under this name.
+async fn opened(
+    settings: &EtcdArgs,
+    writer: &str,
+    footing: &Footing,
+) -> anyhow::Result<EtcdMetadata> {
+    let etcd = Etcd::of(settings, &footing.transport, &footing.clock).await?;
+    EtcdMetadata::open(etcd, &settings.prefix, writer)
+        .await
+        .with_context(|| format!("cannot open the record on etcd at {}", named(settings)))
+}
+
+/// Why a store does not begin a record in a file beside a record on etcd.
+pub(crate) fn names_no_etcd(state: &Path, place: &Place) -> String {
+    format!(
+        "the record of {} is on etcd below {}, and no etcd is named; name its members with \
+         MAINSPRING_ETCD, or choose another state directory",
+        state.display(),
+        place.prefix
+    )
+}
+
 fn named(settings: &EtcdArgs) -> String {
     let members: Vec<String> = settings.members.iter().map(ToString::to_string).collect();
     members.join(", ")
 }
 
-fn read_place(path: &Path) -> anyhow::Result<Option<Place>> {
+/// The record on etcd that a state directory belongs to, as the file at this path says.
+pub(crate) fn read_place(path: &Path) -> anyhow::Result<Option<Place>> {
     let read = match fs::read(path) {
         Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

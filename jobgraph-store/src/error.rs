@@ -40,7 +40,10 @@ pub enum Error {
         /// What the reader saw.
         why: String,
     },
-    /// The store has a defect, or cannot read what another build has written.
+    /// The record holds what only a newer build reads.
+    #[error("the record is for a newer build: {0}")]
+    Newer(String),
+    /// The store has a defect, or cannot read what is in the record.
     #[error("{0}")]
     Internal(String),
 }
@@ -60,6 +63,7 @@ impl From<StoreError> for Error {
             StoreError::Compacted { asked, oldest } => Self::Compacted { asked, oldest },
             StoreError::TooLarge(why) => Self::Refused(Refusal::RequestInvalid(why)),
             StoreError::Damaged { file, why } => Self::Damaged { file, why },
+            StoreError::Newer(why) => Self::Newer(why),
             StoreError::Unreadable(why) => Self::Internal(why),
         }
     }

@@ -57,12 +57,37 @@ pub trait Kind: Message + Default {
             Some((&version, message)) if version == Self::VERSION => {
                 Self::decode(message).map_err(|error| unreadable(error.to_string()))
             }
+            Some((&version, _)) if version > Self::VERSION => {
+                Err(StoreError::Newer(format!("{}: {}", Self::NAME, newer(version))))
+            }
             Some((version, _)) => {
                 Err(unreadable(format!("version {version}; this build reads {}", Self::VERSION)))
             }
             None => Err(unreadable("no bytes".into())),
         }
     }
+}
+
+/// The newest version of all kinds that this build reads.
+const NEWEST_VERSION: u8 = 1;
+
+/// What is wrong with stored bytes of a version that this build does not read, whatever their kind;
+/// `None` if nothing is.
+pub(crate) fn from_newer_build(stored: &[u8]) -> Option<String> {
+    let version = stored.first().copied().filter(|version| *version > NEWEST_VERSION);
+    version.map(newer)
+}
+
+fn newer(version: u8) -> String {
+    format!(
+        "a newer build has written it in format {version}, and this one reads {NEWEST_VERSION}: \
+         run that build, or a later one"
+    )
+}
+
+/// The beginning of all keys of all applications.
+pub(crate) fn of_all_applications() -> Key {
+    Key::from("a/".to_owned())
 }
 
 /// A key below one application.

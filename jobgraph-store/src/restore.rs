@@ -5,6 +5,7 @@
 //! every fence is raised far above what they can have reached: nothing that they write is taken.
 //! Clusters count as gone, and the next leader begins new ones.
 
+mod in_place;
 mod raised;
 
 use std::sync::Arc;
@@ -56,6 +57,19 @@ where
     let (metadata, _) = backend::open(args, &state, &footing, &tasks).await?;
     let blobs = blobs::shared::open(&args.blobs, &state, &*metadata, &footing.clock).await?;
     into(metadata, blobs, parts).await
+}
+
+/// Has a record go on from where an etcd that was restored from a backup of its own has it, and
+/// answers how many applications have fences that were raised. Nothing may be at work in the record
+/// meanwhile. A raise that is cut off is begun again; until it is done, no store that has seen more
+/// serves.
+pub async fn go_on(args: &Args, footing: Footing) -> anyhow::Result<usize> {
+    args.check()?;
+    let state = args.places().service_state(Args::SERVICE);
+    let record = backend::going_on(args, &state, &footing).await?;
+    let raised = in_place::raise_all(&*record.metadata).await?;
+    record.confirm().await?;
+    Ok(raised)
 }
 
 /// Refuses a record that is not whole.

@@ -254,7 +254,10 @@ pub enum StoreError {
         /// What the reader saw.
         why: String,
     },
-    /// The stored value cannot be read, because a newer build wrote it.
+    /// The stored value is in a format that only a newer build reads.
+    #[error("the metadata store holds what this build cannot read: {0}")]
+    Newer(String),
+    /// The stored value cannot be read by any build.
     #[error("the metadata store holds what this build cannot read: {0}")]
     Unreadable(String),
 }

@@ -11,18 +11,26 @@ use crate::host::service::make_directory;
 use crate::serve;
 use crate::session::Session;
 
-/// Make a record from a backup.
+/// Make a record from a backup, or go on with an etcd that was restored from one of its own.
 ///
 /// The state directory (with MAINSPRING_ETCD, the record below the prefix) has to be empty, and no
 /// host may run for it. The backends are those of the environment, so a record that was in a file
 /// can go on in etcd, and the other way round. Whatever leaders and clusters did after the backup is
 /// forgotten, and what they still do is refused: the next host runs their applications again.
+///
+/// With --etcd-restored no file is read: the record is on an etcd that was restored by its own
+/// means, and goes on from there. All hosts of the record have to be ended. One of them says it for
+/// all.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring restore /backups/mainspring-2027-01-31")]
 pub(crate) struct RestoreArgs {
     /// The file that `mainspring backup` wrote
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "etcd_restored")]
+    file: Option<PathBuf>,
+
+    /// The etcd of this host's record was restored from a backup: go on from there
+    #[arg(long, conflicts_with = "file")]
+    etcd_restored: bool,
 }
 
 pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit> {
@@ -36,12 +44,25 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit>
         return Err(Failure::new(Exit::REFUSED, proto::Reason::HostRuns, text)
             .help("restore into another state directory (--state-dir), or end it: mainspring down"));
     };
-    let parts = BackupReader::open(&args.file)
-        .map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
+    // Without a file it was said that etcd was restored.
+    let Some(file) = args.file else { return go_on(session).await };
+    let parts = BackupReader::open(&file)
+        .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
     let restored = serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
     session.out.talk(format!(
         "{} entries and {} payloads of a backup that {} took; the next verb starts the host",
         restored.entries, restored.payloads, restored.host
+    ));
+    Ok(Exit::SUCCEEDED)
+}
+
+/// Has the record go on in an etcd that was restored. The caller holds the host's lock.
+async fn go_on(session: &Session) -> OrFailure<Exit> {
+    let state = session.places.state();
+    let raised = serve::go_on(state, session.transport.clone(), &session.clock).await?;
+    session.out.talk(format!(
+        "the record goes on from there: fences of {raised} applications are above all that was \
+         given out; the next verb starts the host, and other hosts of the record go on, too"
     ));
     Ok(Exit::SUCCEEDED)
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::blobs;
 use crate::keys::unclean;
 use crate::shared_dir;
-use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, Stored, Transaction};
+use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, Stored, Transaction, View};
 
 /// The key that says which state directory has a record on etcd alone.
 const OWNER: &str = "owner";
@@ -57,13 +57,13 @@ struct Deployment {
 
 /// A store that wants a record.
 #[derive(Debug)]
-pub(super) struct Claimant<'a> {
+pub(crate) struct Claimant<'a> {
     /// The name that the store writes under.
-    pub(super) writer: &'a str,
+    pub(crate) writer: &'a str,
     /// What the keys of the record begin with.
-    pub(super) prefix: &'a str,
+    pub(crate) prefix: &'a str,
     /// The places of its host.
-    pub(super) places: &'a Places,
+    pub(crate) places: &'a Places,
 }
 
 /// What a claim came to.
@@ -89,6 +89,51 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
+/// What has to be read to say whose a record is.
+pub(crate) fn reads() -> Vec<Read> {
+    vec![Read::Key(key(OWNER)), Read::Key(key(DEPLOYMENT))]
+}
+
+/// Whose the record is that a view of [`reads`] is of, without a claim: `Err` says why the claimant
+/// would be refused.
+pub(crate) fn whose(view: View, claimant: &Claimant<'_>) -> anyhow::Result<Result<String, String>> {
+    let known = Known::of(view)?;
+    let shared = claimant.places.shared();
+    if let Some((deployment, _)) = &known.deployment {
+        let Some(shared) = shared else { return Ok(Err(claimant.is_of_several(deployment))) };
+        if deployment.shared != shared {
+            return Ok(Err(claimant.shares_another(deployment, shared)));
+        }
+        let key = HostKey::of(claimant.places);
+        return Ok(match key.load()? {
+            Some(own) if own.fingerprint() == deployment.key => {
+                Ok(format!("of the hosts that share {}", shared.display()))
+            }
+            other => Err(deployment.has_another_key(&key.path, other.is_some())),
+        });
+    }
+    Ok(match &known.owner {
+        Some((owner, _)) if owner.writer == claimant.writer => {
+            Ok("of this state directory".to_owned())
+        }
+        Some((owner, _)) => Err(claimant.kept_out_by(owner)),
+        None => Ok("nobody's yet".to_owned()),
+    })
+}
+
+/// Whether a record is one that the claimant has worked on.
+pub(super) async fn is_known(
+    metadata: &dyn Metadata,
+    claimant: &Claimant<'_>,
+) -> anyhow::Result<bool> {
+    let known = Known::read(metadata).await?;
+    if let Some((deployment, _)) = &known.deployment {
+        let own = HostKey::of(claimant.places).load()?;
+        return Ok(own.is_some_and(|own| own.fingerprint() == deployment.key));
+    }
+    Ok(known.owner.is_some_and(|(owner, _)| owner.writer == claimant.writer))
+}
+
 /// Claims a record for one state directory: its payloads may be below that directory, and two hosts
 /// that know nothing of each other would both take the clusters of one application for theirs.
 async fn alone(metadata: &dyn Metadata, claimant: &Claimant<'_>) -> anyhow::Result<Claimed> {
@@ -100,13 +145,7 @@ async fn alone(metadata: &dyn Metadata, claimant: &Claimant<'_>) -> anyhow::Resu
     loop {
         let known = Known::read(metadata).await?;
         if let Some((deployment, _)) = &known.deployment {
-            return Ok(Claimed::Refused(format!(
-                "the record on etcd below {} belongs to several hosts, which share {}; name that \
-                 directory with MAINSPRING_SHARED_DIR, or give this host another \
-                 MAINSPRING_ETCD_PREFIX",
-                claimant.prefix,
-                deployment.shared.display()
-            )));
+            return Ok(Claimed::Refused(claimant.is_of_several(deployment)));
         }
         match &known.owner {
             Some((owner, _)) if owner.writer == ours.writer => break,
@@ -158,13 +197,7 @@ async fn together(
             continue;
         };
         if deployment.shared != shared {
-            return refused(format!(
-                "the hosts of the record on etcd below {} share {}, and MAINSPRING_SHARED_DIR \
-                 names {}; name the same directory",
-                claimant.prefix,
-                deployment.shared.display(),
-                shared.display()
-            ));
+            return refused(claimant.shares_another(deployment, shared));
         }
         let own = match key.load()? {
             Some(own) if own.fingerprint() == deployment.key => own,
@@ -233,6 +266,28 @@ fn machine() -> String {
 }
 
 impl Claimant<'_> {
+    /// Why a host alone cannot have a record that several hosts have.
+    fn is_of_several(&self, deployment: &Deployment) -> String {
+        format!(
+            "the record on etcd below {} belongs to several hosts, which share {}; name that \
+             directory with MAINSPRING_SHARED_DIR, or give this host another \
+             MAINSPRING_ETCD_PREFIX",
+            self.prefix,
+            deployment.shared.display()
+        )
+    }
+
+    /// Why a host cannot join that shares another directory.
+    fn shares_another(&self, deployment: &Deployment, shared: &Path) -> String {
+        format!(
+            "the hosts of the record on etcd below {} share {}, and MAINSPRING_SHARED_DIR names \
+             {}; name the same directory",
+            self.prefix,
+            deployment.shared.display(),
+            shared.display()
+        )
+    }
+
     /// Why this host cannot have a record that another state directory has.
     fn kept_out_by(&self, owner: &Owner) -> String {
         let others = match self.places.shared() {
@@ -329,8 +384,11 @@ struct Known {
 
 impl Known {
     async fn read(metadata: &dyn Metadata) -> anyhow::Result<Self> {
-        let reads = vec![Read::Key(key(OWNER)), Read::Key(key(DEPLOYMENT))];
-        let view = metadata.read(reads, None).await?;
+        Self::of(metadata.read(reads(), None).await?)
+    }
+
+    /// What a view of [`reads`] holds.
+    fn of(view: View) -> anyhow::Result<Self> {
         let mut answers = view.answers.into_iter();
         let mut next = || answers.next()?.into_iter().next().map(|(_, stored)| stored);
         let (owner, deployment) = (next(), next());

@@ -44,8 +44,10 @@ fn problem(error: Error) -> Problem {
             tracing::error!("{text}");
             Problem::new(Reason::DataCorrupt, text).metadata("file", file)
         }
+        Error::Newer(_) => Problem::new(Reason::HostIncompatible, text)
+            .help("run the build that has written the record, or a later one"),
         Error::Internal(_) => {
-            tracing::error!(error = %text, "a defect, or what another build has written");
+            tracing::error!(error = %text, "a defect, or what no build has written");
             Problem::new(Reason::Internal, text)
         }
     }

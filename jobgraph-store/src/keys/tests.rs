@@ -375,7 +375,13 @@ fn a_source_that_names_its_host_has_a_key_of_its_own() {
 fn what_another_version_wrote_is_refused() {
     let stored = head::Head { latest_generation: 3 }.to_stored();
     assert_eq!(head::Head::from_stored(&stored).unwrap().latest_generation, 3);
-    for unreadable in [&[2, 8, 3][..], &[], &[1, 255]] {
+    let refused = head::Head::from_stored(&[2, 8, 3]).unwrap_err();
+    assert!(
+        matches!(&refused, StoreError::Newer(why) if why.contains("run that build")),
+        "{refused}"
+    );
+    assert!(from_newer_build(&[2, 8, 3]).is_some() && from_newer_build(&stored).is_none());
+    for unreadable in [&[0, 8, 3][..], &[], &[1, 255]] {
         let refused = head::Head::from_stored(unreadable).unwrap_err();
         assert!(
             matches!(&refused, StoreError::Unreadable(why) if why.contains("head of an application")),

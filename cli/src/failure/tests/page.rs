@@ -67,7 +67,7 @@ fn met(reason: Reason) -> Met {
         R::ApplicationNotFound | R::ApplicationExists | R::RequestIdReused => Called,
         R::AlreadyEnded | R::NotEnded | R::NotClean | R::TooManySavepoints => Called,
         R::JobNotFound | R::JobNotRunning | R::ResultNotReady | R::ResultNone => Called,
-        R::HostNameTaken | R::HostSuperseded | R::LocationLocal => Called,
+        R::HostNameTaken | R::HostSuperseded | R::HostIncompatible | R::LocationLocal => Called,
         R::Overloaded | R::TimedOut | R::Internal => Called,
 
         R::OptionMeaningless | R::SettingUnknown | R::EngineNotSetUp | R::PlanInvalid => Refused,
@@ -112,9 +112,7 @@ fn met(reason: Reason) -> Met {
 
         R::ContenderGaveUp | R::HostFull => Shown,
 
-        R::SavepointUnsupported | R::HostIncompatible | R::HostRuns | R::HostLives => {
-            Said(Exit::REFUSED)
-        }
+        R::SavepointUnsupported | R::HostRuns | R::HostLives => Said(Exit::REFUSED),
         R::HostNotFound => Said(Exit::NOT_FOUND),
         R::SavepointFailed => Said(Exit::FAILED),
         R::HostNotReachable => Said(Exit::UNREACHABLE),

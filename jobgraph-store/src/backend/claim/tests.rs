@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::blobs::location::BlobsArgs;
 use crate::store::memory::MemoryMetadata;
-use crate::store::{Change, StoreError, View};
+use crate::store::{Change, StoreError};
 
 /// A host with a state directory of its own.
 struct Host {
@@ -283,4 +283,22 @@ async fn the_record_does_not_tell_the_key() {
     assert!(!format!("{all:?}").contains(key.trim()));
     let marker = fs::read_to_string(shared.path().join(shared_dir::OWNER)).unwrap();
     assert!(!marker.contains(key.trim()) && !key.contains(marker.trim()));
+}
+
+#[tokio::test]
+async fn a_look_says_whose_the_record_is_and_claims_nothing() {
+    let record = MemoryMetadata::default();
+    let (a, b) = (Host::new("a"), Host::new("b"));
+    let look = async |host: &Host| {
+        let places = Places::new(host.state.path());
+        let claimant = Claimant { writer: &host.writer, prefix: "/m", places: &places };
+        let known = is_known(&record, &claimant).await.unwrap();
+        (whose(record.read(reads(), None).await.unwrap(), &claimant).unwrap(), known)
+    };
+    assert_eq!(look(&b).await, (Ok("nobody's yet".to_owned()), false));
+    assert_eq!(b.fingerprint(), None, "a look has made a key");
+    a.has(&record, None).await;
+    assert_eq!(look(&a).await, (Ok("of this state directory".to_owned()), true));
+    let (refused, known) = look(&b).await;
+    assert!(!known && refused.unwrap_err().contains("belongs to the host"));
 }
