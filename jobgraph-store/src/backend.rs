@@ -49,6 +49,12 @@ impl Place {
         Self { cluster: format!("{cluster:x}"), prefix: prefix.to_owned(), writer }
     }
 
+    /// Whether a state directory of this place goes on in the other one: a record that was raised
+    /// on another cluster is the same one, if whose it is says so, too.
+    pub(crate) fn may_become(&self, other: &Self, standing: Standing) -> bool {
+        self == other || (self.prefix == other.prefix && standing == Standing::Raised)
+    }
+
     /// Why a store does not take another place than the one that its state directory belongs to.
     pub(crate) fn is_not(&self, other: &Self, state: &Path, settings: &EtcdArgs) -> String {
         format!(
@@ -113,12 +119,7 @@ async fn on_etcd(
 ) -> anyhow::Result<(Noting, Returned, DeploymentKey)> {
     let file = state.join(examine::RECORD);
     if file.try_exists().unwrap_or(true) {
-        bail!(
-            "the record of {} is in the file {}, and etcd is named; leave MAINSPRING_ETCD out, or \
-             choose another state directory",
-            state.display(),
-            file.display()
-        );
+        bail!(is_in_a_file(state, &file));
     }
     let known = read_place(&state.join(PLACE))?;
     let writer = match &known {
@@ -138,9 +139,7 @@ async fn on_etcd(
     if let Some(known) = &known
         && *known != place
     {
-        // A record that was raised on another cluster is this one, if the claim below says so.
-        let is_moved = known.prefix == place.prefix && standing == Standing::Raised;
-        ensure!(is_moved, known.is_not(&place, state, settings));
+        ensure!(known.may_become(&place, standing), known.is_not(&place, state, settings));
     }
     ensure!(standing != Standing::Behind, seen.why_not(last, &settings.prefix));
     let file = state.join(PLACE);
@@ -181,6 +180,16 @@ async fn opened(
     EtcdMetadata::open(etcd, &settings.prefix, writer)
         .await
         .with_context(|| format!("cannot open the record on etcd at {}", named(settings)))
+}
+
+/// Why a store does not begin a record on etcd beside a record in a file.
+pub(crate) fn is_in_a_file(state: &Path, file: &Path) -> String {
+    format!(
+        "the record of {} is in the file {}, and etcd is named; leave MAINSPRING_ETCD out, or \
+         choose another state directory",
+        state.display(),
+        file.display()
+    )
 }
 
 /// Why a store does not begin a record in a file beside a record on etcd.

@@ -1,5 +1,8 @@
-//! A look at the files of a record, for a program that wants to know whether they are whole. The
-//! look changes nothing, and a store may be at work in the files meanwhile.
+//! A look at the files of a record, and at what the record has elsewhere, for a program that wants
+//! to know whether they are whole and can be used. The look changes nothing, and a store may be at
+//! work there meanwhile.
+
+mod elsewhere;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
@@ -12,6 +15,8 @@ use redb_file::FileError;
 use sha2::{Digest as _, Sha256};
 
 use crate::blobs::BlobName;
+
+pub use elsewhere::{Found, elsewhere};
 
 /// The metadata's file in the store's directory.
 pub const RECORD: &str = "record.redb";
@@ -28,10 +33,11 @@ const NAMED: usize = 3;
 /// What a look came to: `Ok` says what is there, `Err` says what is wrong with it and what to do.
 pub type Looked = Result<String, String>;
 
-/// Looks at the record of the store in this directory; `None` if there never was a record.
+/// Looks at the record of the store in this directory; `None` if there never was a record, or if
+/// it is on etcd, which [`elsewhere()`] looks at.
 pub async fn record(state: &Path, clock: &SharedClock) -> Option<Looked> {
     if state.join(PLACE).exists() {
-        return Some(Ok("the record is on etcd".to_owned()));
+        return None;
     }
     let path = state.join(RECORD);
     if let Err(lost) = not_lost(state) {

@@ -65,6 +65,7 @@ pub(crate) async fn run(args: DoctorArgs, session: &Session) -> OrFailure<Exit> 
     findings.extend(session.places.shared().map(shared_dir::look));
     findings.push(key(session));
     findings.extend(certificates(session));
+    findings.extend(elsewhere(session).await);
     findings.extend(files(session, if args.deep { Duration::MAX } else { DIGEST_WITHIN }).await);
     findings.push(up(session)?);
     findings.extend(services(session).await?);
@@ -234,6 +235,13 @@ fn certificates(session: &Session) -> Option<Finding> {
         }
         Err(problem) => Finding { what, text: shown, problem: Some(problem) },
     })
+}
+
+/// The etcd and the place of payloads that the record is kept in, if it is not kept here.
+async fn elsewhere(session: &Session) -> Vec<Finding> {
+    let looked = serve::examine_elsewhere(&session.places, &session.transport, &session.clock);
+    let finding = |(what, text, problem)| Finding { what, text, problem };
+    looked.await.into_iter().map(finding).collect()
 }
 
 /// What the services keep, whether the services run or not.

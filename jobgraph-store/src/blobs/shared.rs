@@ -21,7 +21,7 @@ use super::location::{BlobsArgs, Target};
 use super::s3::S3Blobs;
 use super::{BlobName, Blobs};
 use crate::examine;
-use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, Transaction};
+use crate::store::{Commit, Compare, Key, Metadata, Operation, Read, Transaction, View};
 
 /// The key that says where the payloads of a record are, if they are not in the state directory.
 const KEY: &str = "payloads";
@@ -56,11 +56,7 @@ pub(crate) async fn open(
         if let Some((known, _)) = read(metadata).await?
             && known.settled
         {
-            bail!(
-                "the payloads of this record are at {}, and no place is named; name it with \
-                 MAINSPRING_BLOBS",
-                known.location
-            );
+            bail!(not_named(&known.location));
         }
         return Ok(Arc::new(FsBlobs::open(&local).context("cannot open the payloads")?));
     };
@@ -87,6 +83,82 @@ pub(crate) async fn open(
         .unwrap_or_else(|elapsed| Err(anyhow!(elapsed)))
         .with_context(|| format!("cannot use {location} for the payloads"))?;
     Ok(blobs)
+}
+
+/// What has to be read to say where the payloads of a record are.
+pub(crate) fn reads() -> Vec<Read> {
+    vec![Read::Key(Key::from(KEY.to_owned()))]
+}
+
+/// Looks at the place that the settings name, and makes nothing there: answers the place, and what
+/// is wrong with it. `record` is what the record answers to [`reads`], if it could be asked.
+/// `None`: the payloads are in the state directory.
+pub(crate) async fn look(
+    settings: &BlobsArgs,
+    record: Option<View>,
+    clock: &SharedClock,
+) -> Option<(String, Option<String>)> {
+    let unnamed = |error: anyhow::Error| Some(("unknown".to_owned(), Some(format!("{error:#}"))));
+    let known = match record.map(known).transpose() {
+        Ok(known) => known.flatten().map(|(known, _)| known),
+        Err(error) => return unnamed(error),
+    };
+    let target = match settings.target() {
+        Ok(Some(target)) => target,
+        Ok(None) => {
+            let Known { location, .. } = known.filter(|known| known.settled)?;
+            let problem = not_named(&location);
+            return Some((location, Some(problem)));
+        }
+        Err(error) => return unnamed(error),
+    };
+    let location = target.location();
+    let asking = async {
+        match target {
+            Target::Mount(root) => FsBlobs::owner_of(root).await,
+            Target::Bucket(bucket) => S3Blobs::open(&bucket)?.owner().await,
+        }
+    };
+    let problem = match timeout(clock, REACHED_WITHIN, asking).await {
+        Ok(Ok(owner)) => known.and_then(|known| known.refusal(&location, owner.as_deref())),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(elapsed) => Some(elapsed.to_string()),
+    };
+    Some((location, problem))
+}
+
+fn not_named(location: &str) -> String {
+    format!(
+        "the payloads of this record are at {location}, and no place is named; name it with \
+         MAINSPRING_BLOBS"
+    )
+}
+
+impl Known {
+    /// Why the record does not take a place for its payloads that says whose they are; `None` if
+    /// the record takes the place.
+    fn refusal(&self, location: &str, owner: Option<&str>) -> Option<String> {
+        if self.location != location && self.settled {
+            return Some(format!(
+                "the payloads of this record are at {}; name that place with MAINSPRING_BLOBS",
+                self.location
+            ));
+        }
+        match owner {
+            Some(owner) if owner == self.owner => None,
+            Some(other) => Some(format!(
+                "its payloads belong to another record ({other}, not {}); name another place with \
+                 MAINSPRING_BLOBS",
+                self.owner
+            )),
+            None if self.settled => Some(
+                "it is not the place where this record's payloads were: a mount is absent, or the \
+                 place was emptied; mount it, or restore the payloads"
+                    .to_owned(),
+            ),
+            None => None,
+        }
+    }
 }
 
 /// Whether the payloads of a record are in a place that several hosts reach.
@@ -133,32 +205,18 @@ async fn own(blobs: &dyn Shared, metadata: &dyn Metadata, location: &str) -> any
             write(metadata, &known, None).await?;
             continue;
         };
+        if let Some(why) = known.refusal(location, owner.as_deref()) {
+            bail!(why);
+        }
         if known.location != location {
-            ensure!(
-                !known.settled,
-                "the payloads of this record are at {}; name that place with MAINSPRING_BLOBS",
-                known.location
-            );
             // The number stays, so that a place which has it already is still this record's.
             let other = Known { location: location.to_owned(), ..known };
             write(metadata, &other, Some(revision)).await?;
             continue;
         }
-        match owner {
-            Some(owner) if owner == known.owner => {}
-            Some(other) => bail!(
-                "its payloads belong to another record ({other}, not {}); name another place with \
-                 MAINSPRING_BLOBS",
-                known.owner
-            ),
-            None if known.settled => bail!(
-                "it is not the place where this record's payloads were: a mount is absent, or the \
-                 place was emptied; mount it, or restore the payloads"
-            ),
-            None => {
-                blobs.set_owner(&known.owner).await?;
-                continue;
-            }
+        if owner.is_none() {
+            blobs.set_owner(&known.owner).await?;
+            continue;
         }
         // A place that cannot be used must not bind the record, so the look comes first.
         probe(blobs).await?;
@@ -173,7 +231,11 @@ async fn own(blobs: &dyn Shared, metadata: &dyn Metadata, location: &str) -> any
 }
 
 async fn read(metadata: &dyn Metadata) -> anyhow::Result<Option<(Known, u64)>> {
-    let view = metadata.read(vec![Read::Key(Key::from(KEY.to_owned()))], None).await?;
+    known(metadata.read(reads(), None).await?)
+}
+
+/// What a view of [`reads`] holds.
+fn known(view: View) -> anyhow::Result<Option<(Known, u64)>> {
     let Some((_, stored)) = view.answers.into_iter().flatten().next() else { return Ok(None) };
     let known = serde_json::from_slice(&stored.value)
         .context("where the record's payloads are is unreadable")?;

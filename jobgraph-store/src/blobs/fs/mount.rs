@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use chassis::disk;
+use rustix::fs::{Access, access};
 
 use super::{FsBlobs, UNFINISHED, about};
 use crate::blobs::BlobError;
@@ -25,21 +26,45 @@ impl FsBlobs {
     /// others only when nothing has changed in them for a day.
     pub async fn open_shared(root: PathBuf) -> Result<Self, BlobError> {
         let opened = move || {
-            let mount = match File::open(&root) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(BlobError::Failed(format!(
-                        "there is no directory {}: mount what all hosts share there, and make the \
-                         directory once",
-                        root.display()
-                    )));
-                }
-                opened => opened.map_err(|error| about(&root, &error))?,
-            };
+            let mount = there(&root)?;
             let beside = own_directory(&root).map_err(|error| about(&root, &error))?;
             Self::over(&root, &beside, Some(Arc::new(mount)))
         };
         let opened = tokio::task::spawn_blocking(opened).await;
         opened.unwrap_or_else(|error| Err(BlobError::Failed(error.to_string())))
+    }
+
+    /// Who the payloads below such a directory belong to, for a look that makes nothing there. A
+    /// directory that this user may not write to is refused.
+    pub(crate) async fn owner_of(root: PathBuf) -> Result<Option<String>, BlobError> {
+        let looked = move || {
+            there(&root)?;
+            access(&root, Access::WRITE_OK | Access::EXEC_OK)
+                .map_err(|error| about(&root, &error.into()))?;
+            read_owner(&root)
+        };
+        let looked = tokio::task::spawn_blocking(looked).await;
+        looked.unwrap_or_else(|error| Err(BlobError::Failed(error.to_string())))
+    }
+}
+
+/// Opens a shared root, which has to be there.
+fn there(root: &Path) -> Result<File, BlobError> {
+    File::open(root).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => BlobError::Failed(format!(
+            "there is no directory {}: mount what all hosts share there, and make the directory \
+             once",
+            root.display()
+        )),
+        _ => about(root, &error),
+    })
+}
+
+fn read_owner(root: &Path) -> Result<Option<String>, BlobError> {
+    match fs::read_to_string(root.join(OWNER)) {
+        Ok(owner) => Ok(Some(owner.trim_end().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(about(root, &error)),
     }
 }
 
@@ -91,12 +116,7 @@ fn last_change(path: &Path) -> io::Result<SystemTime> {
 impl Shared for FsBlobs {
     async fn owner(&self) -> Result<Option<String>, BlobError> {
         let root = self.root.clone();
-        let read =
-            tokio::task::spawn_blocking(move || match fs::read_to_string(root.join(OWNER)) {
-                Ok(owner) => Ok(Some(owner.trim_end().to_owned())),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(about(&root, &error)),
-            });
+        let read = tokio::task::spawn_blocking(move || read_owner(&root));
         read.await.unwrap_or_else(|error| Err(BlobError::Failed(error.to_string())))
     }
 

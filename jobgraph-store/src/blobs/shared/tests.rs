@@ -135,3 +135,35 @@ async fn a_place_that_cannot_be_written_is_refused() {
     let refused = one.refused(Some(&absent)).await;
     assert!(refused.contains("there is no directory") && refused.contains("absent"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_look_names_what_an_opening_would_refuse_and_makes_nothing() {
+    let (store, other, place) = (Store::new(), Store::new(), place());
+    let clock: SharedClock = Arc::new(SystemClock);
+    let look = async |store: &Store, at: Option<&Path>| {
+        let location = at.map(|at| format!("file://{}", at.display()).parse().unwrap());
+        let settings = BlobsArgs { location, ..BlobsArgs::default() };
+        let record = store.record.read(reads(), None).await.unwrap();
+        look(&settings, Some(record), &clock).await
+    };
+    let named = format!("file://{}", place.path().display());
+    assert_eq!(look(&store, None).await, None);
+    assert_eq!(look(&store, Some(place.path())).await, Some((named.clone(), None)));
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "a look has made something");
+
+    store.open(Some(place.path())).await.unwrap();
+    other.open(Some(tempfile::tempdir().unwrap().path())).await.unwrap();
+    assert_eq!(look(&store, Some(place.path())).await, Some((named, None)));
+    let absent = place.path().join("absent");
+    for (store, at, says) in [
+        (&store, None, "no place is named"),
+        (&store, Some(&*absent), "there is no directory"),
+        (&other, Some(place.path()), "the payloads of this record are at"),
+    ] {
+        let (_, problem) = look(store, at).await.unwrap();
+        assert!(problem.as_ref().is_some_and(|why| why.contains(says)), "{problem:?}");
+    }
+    std::fs::remove_file(place.path().join("payloads.owner")).unwrap();
+    let (_, problem) = look(&store, Some(place.path())).await.unwrap();
+    assert!(problem.is_some_and(|why| why.contains("the place was emptied")));
+}
