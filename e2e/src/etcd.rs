@@ -1,8 +1,10 @@
 //! A real etcd for a test, of one member or of three: directories of its own, gone with the value.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::certificates::{Authority, Signed};
 use crate::http;
@@ -117,22 +119,81 @@ impl Etcd {
     /// write what is below `/mainspring/`.
     #[track_caller]
     pub fn ask_for_user(&self, name: &str, password: &str) {
+        self.ask_for_users(&[(name, password, "READWRITE")]);
+    }
+
+    /// Lets the member take calls of users alone from now on. Of each user are told the name, the
+    /// password, and what the user may do below `/mainspring/`: `READ` or `READWRITE`.
+    #[track_caller]
+    pub fn ask_for_users(&self, users: &[(&str, &str, &str)]) {
         let [key, range_end] = DEPLOYMENT;
-        let permission = json!({ "permType": "READWRITE", "key": key, "range_end": range_end });
-        for (path, body) in [
+        let mut steps = vec![
             ("user/add", json!({ "name": "root", "password": "of the operator" })),
             ("user/grant", json!({ "user": "root", "role": "root" })),
-            ("role/add", json!({ "name": "deployment" })),
-            ("role/grant", json!({ "name": "deployment", "perm": permission })),
-            ("user/add", json!({ "name": name, "password": password })),
-            ("user/grant", json!({ "user": name, "role": "deployment" })),
-            ("enable", json!({})),
-        ] {
-            let path = format!("/v3/auth/{path}");
-            let answer = http::tell(&self.client, "POST", &path, &body.to_string());
-            let answer = answer.expect("etcd answers");
-            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        ];
+        for (name, password, may) in users {
+            let permission = json!({ "permType": may, "key": key, "range_end": range_end });
+            steps.extend([
+                ("role/add", json!({ "name": name })),
+                ("role/grant", json!({ "name": name, "perm": permission })),
+                ("user/add", json!({ "name": name, "password": password })),
+                ("user/grant", json!({ "user": name, "role": name })),
+            ]);
         }
+        steps.push(("enable", json!({})));
+        for (path, body) in steps {
+            self.tell(&format!("auth/{path}"), &body);
+        }
+    }
+
+    /// The value of a key, both in base 64; `None` if the key is absent.
+    #[track_caller]
+    pub fn value(&self, key: &str) -> Option<String> {
+        let answer = self.tell("kv/range", &json!({ "key": key }));
+        answer["kvs"][0]["value"].as_str().map(str::to_owned)
+    }
+
+    /// Puts a key, as no store would. Key and value are in base 64.
+    #[track_caller]
+    pub fn put(&self, key: &str, value: &str) {
+        self.tell("kv/put", &json!({ "key": key, "value": value }));
+    }
+
+    #[track_caller]
+    fn tell(&self, path: &str, body: &Value) -> Value {
+        let path = format!("/v3/{path}");
+        let answer = http::tell(&self.client, "POST", &path, &body.to_string());
+        let answer = answer.expect("etcd answers");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        answer.json()
+    }
+
+    /// Keeps a copy of all that the member has, as a backup does.
+    #[track_caller]
+    pub fn back_up(&mut self) {
+        self.kill();
+        copy(&self.data(), &self.kept());
+        self.launch();
+        assert!(self.is_ready(), "etcd does not start again");
+    }
+
+    /// Gives the member what it had at the last [`back_up`](Self::back_up), in place of what it
+    /// has.
+    #[track_caller]
+    pub fn go_back(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.data()).expect("the member's directory can be removed");
+        copy(&self.kept(), &self.data());
+        self.launch();
+        assert!(self.is_ready(), "etcd does not start again");
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.directory.path().join("kept")
     }
 
     fn launch(&mut self) {
@@ -148,7 +209,7 @@ impl Etcd {
             .args(["--initial-advertise-peer-urls", &peer, "--listen-peer-urls", &peer])
             .args(["--advertise-client-urls", &client, "--listen-client-urls", &client])
             .arg("--data-dir")
-            .arg(self.directory.path().join("data"))
+            .arg(self.data())
             .args(&self.arguments)
             .args(self.health.iter().map(|at| format!("--listen-metrics-urls=http://{at}")))
             .stdin(Stdio::null());
@@ -157,6 +218,23 @@ impl Etcd {
 
     fn is_ready(&mut self) -> bool {
         self.server.answers(self.health.as_ref().unwrap_or(&self.client), "/health")
+    }
+}
+
+/// Copies a directory with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a test may write below its own directory");
+    let private = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(to, private).expect("the directory was just made");
+    for entry in std::fs::read_dir(from).expect("the directory is there") {
+        let entry = entry.expect("the directory can be read");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy(&from, &to),
+            false => {
+                std::fs::copy(&from, &to).expect("a file can be copied");
+            }
+        }
     }
 }
 

@@ -142,6 +142,10 @@ async fn on_etcd(
         ensure!(known.may_become(&place, standing), known.is_not(&place, state, settings));
     }
     ensure!(standing != Standing::Behind, seen.why_not(last, &settings.prefix));
+    // A lack of room may pass, and questions are answered meanwhile.
+    if let Err(error @ etcd::Error::Setting(_)) = metadata.may_write().await {
+        return Err(anyhow!(error).context("cannot write the record"));
+    }
     let file = state.join(PLACE);
     if known.is_none() {
         // The name comes to the disk before it comes to etcd, because a claim under a name that was

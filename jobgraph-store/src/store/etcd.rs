@@ -24,8 +24,8 @@ use etcd_client::{Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::watch;
 
 use super::{
-    Change, Commit, Compare, KEPT_REVISIONS, Metadata, Operation, Read, StoreError, Transaction,
-    View,
+    Change, Commit, Compare, KEPT_REVISIONS, Key, Metadata, Operation, Read, StoreError,
+    Transaction, View,
 };
 use compaction::Compaction;
 use keys::Keys;
@@ -92,6 +92,12 @@ impl EtcdMetadata {
     /// No store takes it back, so a record in which it is lower than before is an earlier one.
     pub(crate) async fn last(&self) -> Result<u64, StoreError> {
         last_slot(PATIENCE, &self.etcd, &self.keys, 0).await.map_err(store_error)
+    }
+
+    /// Whether etcd takes writes of this user. A store that learned it from its first write would
+    /// answer questions until then as if all were well.
+    pub(crate) async fn may_write(&self) -> Result<(), Error> {
+        may_write(PATIENCE, &self.etcd, &self.keys).await
     }
 
     /// Sends a transaction once, with the slot that tells what became of it.
@@ -303,6 +309,16 @@ async fn latest_within(patience: Duration, etcd: &Etcd, keys: &Keys) -> Result<(
         .header()
         .map(|header| (u64_of(header.revision()), header.cluster_id()))
         .unwrap_or_default())
+}
+
+/// Asks for a write under a condition that never holds. etcd looks at the user's permission and at
+/// its room before it looks at the condition, so its answer says whether writes are taken.
+async fn may_write(patience: Duration, etcd: &Etcd, keys: &Keys) -> Result<(), Error> {
+    let key = keys.data(&Key::from("never".to_owned()));
+    let never = EtcdCompare::mod_revision(key.clone(), CompareOp::Equal, i64::MAX);
+    let put = TxnOp::put(key, Vec::new(), None);
+    let txn = Txn::new().when(vec![never]).and_then(vec![put]);
+    etcd.transact(patience, &txn).await.map(drop)
 }
 
 /// The revision of the slot that was put last, as of a revision (0 is the latest one), or 0.

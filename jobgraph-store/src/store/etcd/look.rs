@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, Txn, TxnOp};
-
-use super::super::{Key, Read, View};
+use super::super::{Read, View};
 use super::keys::Keys;
 use super::reads;
-use super::{Error, Etcd, last_slot, latest_within};
+use super::{Error, Etcd, last_slot, latest_within, may_write};
 
 /// How long one question may take. A member that is silent for so long is named as silent.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -41,13 +39,8 @@ impl Look {
         last_slot(PATIENCE, &self.etcd, &self.keys, 0).await
     }
 
-    /// Asks for a write under a condition that never holds. etcd looks at the user's permission and
-    /// at its room before it looks at the condition, so its answer says whether writes are taken.
+    /// Whether etcd takes writes of this user, which the question is not.
     pub(crate) async fn may_write(&self) -> Result<(), Error> {
-        let key = self.keys.data(&Key::from("never".to_owned()));
-        let never = Compare::mod_revision(key.clone(), CompareOp::Equal, i64::MAX);
-        let put = TxnOp::put(key, Vec::new(), None);
-        let txn = Txn::new().when(vec![never]).and_then(vec![put]);
-        self.etcd.transact(PATIENCE, &txn).await.map(drop)
+        may_write(PATIENCE, &self.etcd, &self.keys).await
     }
 }

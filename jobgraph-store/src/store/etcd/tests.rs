@@ -10,7 +10,6 @@ use chassis::clock::SystemClock;
 use chassis::transport::OsTransport;
 
 use super::*;
-use crate::store::Key;
 use crate::store::MAX_VALUE_BYTES;
 use crate::store::laws::{Bed, laws_hold};
 
