@@ -16,6 +16,7 @@ use chassis::transport::{self, Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::backup::BackupReader;
 use client::places::Places;
+use proto::Place;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -187,6 +188,17 @@ impl Record {
             Err(error) => Err(error.to_string().trim_end().to_owned()),
         }
     }
+}
+
+/// The hosts that have a seat, as the etcd of a state directory's record tells without an elector;
+/// `None` if it does not.
+pub(crate) async fn seats(
+    places: &Places,
+    transport: &SharedTransport,
+    clock: &SharedClock,
+) -> Option<Vec<Place>> {
+    let args = Record::of_environment(places.state()).ok().filter(|args| args.etcd.is_given())?;
+    leader_elector::examine::seats(&args.etcd, transport, clock).await.ok()
 }
 
 /// One thing that was looked at: what it is, what was found, and what is wrong with it.

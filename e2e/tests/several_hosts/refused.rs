@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use e2e::deployment::give_key;
+use e2e::process::eventually;
 use e2e::{Deployment, Host, Running};
 use serde_json::{Value, json};
 
@@ -82,6 +83,36 @@ fn a_host_that_does_not_fit_is_refused_and_the_others_do_not_notice() {
     let mut bed = bed;
     bed.join();
     bed.host(1).run(&["cancel", "patient", "--wait"]).exits(3);
+}
+
+#[test]
+fn a_second_host_of_one_name_is_refused_until_it_has_a_name_of_its_own() {
+    let bed = Deployment::new().start(1);
+    run_patient(&bed, 0, "patient");
+    let before = state_of_the_first(&bed);
+    let second = bed.newcomer();
+    bed.hand_key_to(&second);
+    let (first_id, id) = (bed.host(0).state().join("host-id"), second.state().join("host-id"));
+    let mut taken: Value = serde_json::from_slice(&std::fs::read(first_id).unwrap()).unwrap();
+    taken["uid"] = json!("0123456789abcdef");
+    std::fs::write(&id, taken.to_string()).unwrap();
+    let name = bed.host(0).name();
+    is_refused(&second, |_| {}, &["HOST_NAME_TAKEN", &name]);
+    let found = second.run(&["doctor", "-o", "json"]).exits(1).json();
+    let findings = found["findings"].as_array().unwrap();
+    let row = findings.iter().find(|row| row["what"] == "hosts").unwrap();
+    assert!(row["problem"].as_str().unwrap().contains("HOST_NAME_TAKEN"), "{row:#}");
+    second.down();
+    assert_eq!(state_of_the_first(&bed), before);
+
+    std::fs::remove_file(&id).unwrap();
+    second.run(&["list"]).exits(0);
+    assert_ne!(second.name(), name);
+    eventually("both hosts are there", || {
+        second.run(&["host", "list"]).exits(0).stdout.lines().count() == 3
+    });
+    bed.host(0).run(&["cancel", "patient", "--wait"]).exits(3);
+    second.down();
 }
 
 #[test]

@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// before it once, and a host has one stream, and maybe a few that it has just left.
 const TRIES: usize = 8;
 
+/// All hosts that have a seat below `prefix` now, by name. The question takes no seat and renews
+/// none.
+pub async fn seats(etcd: &Etcd, prefix: &str) -> Result<Vec<Host>, Error> {
+    register::seats(etcd, prefix).await
+}
+
 /// Seats that all electors of one etcd share.
 pub struct EtcdHosts {
     etcd: Etcd,

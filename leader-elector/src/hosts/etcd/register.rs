@@ -150,6 +150,11 @@ impl Register {
     }
 }
 
+/// All hosts that have a seat below `prefix` now, by name, for a look that follows nothing.
+pub(super) async fn seats(etcd: &Etcd, prefix: &str) -> Result<Vec<Host>, Error> {
+    Ok(hosts(&list(etcd, &Keys::below(prefix)).await?.seats))
+}
+
 /// Keeps the seats as etcd says, for as long as the register is there.
 async fn follow(present: watch::Sender<Present>, mut watch: Watch, etcd: Etcd, keys: Keys) {
     loop {
