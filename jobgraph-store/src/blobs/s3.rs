@@ -106,6 +106,9 @@ impl S3Blobs {
 /// The words by which services say that they take no more.
 const FULL: [&str; 3] = ["QuotaExceeded", "StorageFull", "InsufficientStorage"];
 
+/// The word by which services say that a signature is of another time than theirs.
+const CLOCKS_APART: &str = "RequestTimeTooSkewed";
+
 /// What went wrong, and where a setting is wrong, which.
 fn failed(location: &str, error: &Error) -> BlobError {
     let mut why = error.message().to_owned();
@@ -123,6 +126,9 @@ fn failed(location: &str, error: &Error) -> BlobError {
     // Services have codes of their own for a key that they do not know.
     let is_unknown_key = why.to_lowercase().contains("access key");
     let remedy = match error.kind() {
+        _ if why.contains(CLOCKS_APART) => {
+            "; the clocks of this machine and of the service are apart: set them right"
+        }
         ErrorKind::ConfigInvalid => {
             "; is there such a bucket? make it, or name another with MAINSPRING_BLOBS"
         }

@@ -213,3 +213,14 @@ fn a_service_that_takes_no_more_is_full_and_not_away() {
     }
     assert!(matches!(said("SlowDown"), BlobError::Failed(_)));
 }
+
+#[test]
+fn a_clock_that_is_wrong_is_not_taken_for_a_wrong_key() {
+    let said = |code: &str| {
+        let why = format!("S3Error {{ code: {code:?} }}");
+        failed("s3://payloads", &Error::new(ErrorKind::PermissionDenied, why)).to_string()
+    };
+    let (clock, key) = (said("RequestTimeTooSkewed"), said("SignatureDoesNotMatch"));
+    assert!(clock.contains("clocks") && !clock.contains("credentials"), "{clock}");
+    assert!(key.contains("credentials have to be right"), "{key}");
+}
