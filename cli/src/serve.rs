@@ -10,12 +10,13 @@ use std::time::Duration;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::server::Footing;
 use chassis::tasks::Shutdown;
-use chassis::telemetry::metrics::{self, page::{self, PageArgs}};
-use chassis::telemetry::{self, TelemetryArgs};
+use chassis::telemetry::metrics::page::{self, PageArgs};
+use chassis::telemetry::{self, TelemetryArgs, metrics};
 use chassis::transport::{self, Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::backup::BackupReader;
 use client::places::Places;
+use proto::Reason;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -144,14 +145,16 @@ pub(crate) async fn restore(
     clock: &SharedClock,
     parts: BackupReader,
 ) -> OrFailure<Restored> {
-    let args = Record::try_parse_from([OsStr::new("mainspring"), "--state-dir".as_ref(), state.as_ref()])
+    let words = [OsStr::new("mainspring"), OsStr::new("--state-dir"), state.as_os_str()];
+    let args = Record::try_parse_from(words)
         .map_err(|error| Failure::usage(error.to_string().trim_end().to_owned()))?;
     let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
     let parts = futures::stream::iter(parts);
     let restored = jobgraph_store::restore::restore(&args.record, footing, parts).await;
     let restored = restored.map_err(|error| {
-        Failure::of_state(format!("{error:#}"))
-            .help("what was there before the restore is as it was; a restore may be repeated")
+        let text = format!("the record cannot be restored: {error:#}");
+        Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
+            .help("correct that, then repeat the command, which begins the restore anew")
     })?;
     let (header, end) = (restored.header, restored.end);
     Ok(Restored { entries: end.entries, payloads: end.payloads, host: header.host })

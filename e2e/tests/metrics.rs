@@ -3,8 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use e2e::process::eventually;
-use e2e::server::free_address;
 use e2e::{Host, example, http};
+
+/// An address at which nothing listens now.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
 
 /// The page of a host; empty while it does not answer.
 fn page(address: &str) -> String {
@@ -23,7 +28,9 @@ fn sum(page: &str, family: &str, labels: &[&str]) -> f64 {
 #[test]
 fn one_page_has_the_numbers_of_every_process_of_the_host() {
     let address = free_address();
-    let host = Host::new().with("MAINSPRING_METRICS_LISTEN", address.clone());
+    let host = Host::new()
+        .with("MAINSPRING_HOST_LINGER", "60s")
+        .with("MAINSPRING_METRICS_LISTEN", address.clone());
     host.run(&["run", &example("flights/carriers.sql")]).exits(0);
     let shown = page(&address);
     for service in ["jobgraph-store", "leader-elector", "artifact-fetcher", "lifecycle"] {

@@ -27,6 +27,10 @@ pub(crate) struct RestoreArgs {
 
 pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit> {
     session.only_here("restore", "makes the record of this machine's host")?;
+    let parts = BackupReader::open(&args.file).map_err(|error| {
+        Failure::usage(format!("{}: {error}", args.file.display()))
+            .help("name a file that mainspring backup has written")
+    })?;
     let state = session.places.state();
     let of_state = |error| Failure::of_state(format!("{}: {error}", state.display()));
     make_directory(state).map_err(of_state)?;
@@ -36,8 +40,6 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit>
         return Err(Failure::new(Exit::REFUSED, proto::Reason::HostRuns, text)
             .help("restore into another state directory (--state-dir), or end it: mainspring down"));
     };
-    let parts = BackupReader::open(&args.file)
-        .map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
     let restored = serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
     session.out.talk(format!(
         "{} entries and {} payloads of a backup that {} took; the next verb starts the host",
