@@ -171,8 +171,8 @@ impl Session {
         Ok((self.api_of_running_host()?, started))
     }
 
-    /// The way to the record itself: of the host, which is started if there is none; with a context,
-    /// of one of its hosts.
+    /// The way to the record itself: of the host, which is started if there is none; with a
+    /// context, of one of its hosts.
     pub(crate) async fn record(&self) -> OrFailure<GrpcChannel> {
         if let Some(elsewhere) = &self.elsewhere {
             return elsewhere.channel(&self.clock, &self.out).await;

@@ -135,8 +135,6 @@ impl Deployment {
             .with("MAINSPRING_ETCD", etcd)
             .with("MAINSPRING_BLOBS", format!("file://{}", self.payloads().display()))
             .with("MAINSPRING_SHARED_DIR", self.shared().display().to_string())
-            // A host of several stays although it has nothing to do.
-            .with("MAINSPRING_HOST_LINGER", "1h")
             .with("MAINSPRING_FAILPOINTS", self.failpoints.join(","));
         self.environment.iter().fold(host, |host, (name, value)| host.with(name, value.clone()))
     }

@@ -15,8 +15,8 @@ use crate::session::Session;
 ///
 /// The state directory (with MAINSPRING_ETCD, the record below the prefix) has to be empty, and no
 /// host may run for it. The backends are those of the environment, so a record that was in a file
-/// can go on in etcd, and the other way round. Whatever leaders and clusters did after the backup is
-/// forgotten, and what they still do is refused: the next host runs their applications again.
+/// can go on in etcd, and the other way round. Whatever leaders and clusters did after the backup
+/// is forgotten, and what they still do is refused: the next host runs their applications again.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring restore /backups/mainspring-2027-01-31")]
 pub(crate) struct RestoreArgs {
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit>
     let Some(_lock) = lock.map_err(of_state)? else {
         let text = format!("a host runs for {}", state.display());
         return Err(Failure::new(Exit::REFUSED, proto::Reason::HostRuns, text)
-            .help("restore into another state directory (--state-dir), or end it: mainspring down"));
+            .help("mainspring down ends it; --state-dir names another state directory"));
     };
     let restored = serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
     session.out.talk(format!(
