@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chassis::backoff::Backoff;
+use chassis::failpoint;
 use proto::{ApplicationRef, Digest};
 
 use super::Service;
@@ -70,10 +71,17 @@ impl Service {
             let loaded = self.load(application, None).await?;
             let mut draft = Draft::new(loaded.dossier.clone(), self.clock.wall());
             let (answer, extra) = decide(&mut draft)?;
+            let points = !extra.pointers.is_empty();
             let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
                 return Ok((answer, loaded));
             };
-            let revision = match self.commit(transaction).await? {
+            let committing = self.commit(transaction);
+            let committed = if points {
+                failpoint::around("store.point", committing).await?
+            } else {
+                committing.await?
+            };
+            let revision = match committed {
                 Commit::Conflict(_) => {
                     self.clock.sleep(backoff.next_delay()).await;
                     continue;
@@ -93,10 +101,7 @@ impl Service {
 
     /// Commits a transaction, with the places around the commit where a test can end the process.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
-        chassis::failpoint::hit("store.before-commit").await;
-        let committed = self.metadata.commit(transaction).await?;
-        chassis::failpoint::hit("store.after-commit").await;
-        Ok(committed)
+        Ok(failpoint::around("store.commit", self.metadata.commit(transaction)).await?)
     }
 
     /// The difference as a transaction; `None` if nothing differs.
