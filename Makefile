@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check install e2e-flink bench bench-flink clean-run build
+.PHONY: help run test check install e2e-arrows e2e-flink bench bench-flink clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -47,6 +47,9 @@ install: ## a release build, installed with completions and man pages: PREFIX=/u
 	@tools/setup build
 	@$(call quietly,cargo build $(cargo_flags) --release --workspace --no-default-features $(binaries))
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install $(release)
+
+e2e-arrows: ## a process killed before and after every arrow of one run, with the record on etcd
+	@$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(arrows)'"
 
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null

@@ -90,7 +90,7 @@ impl Deployment {
     /// has fired.
     #[must_use]
     pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
-        let marker = self.directory.path().join(format!("fired-{}", name.replace('.', "-")));
+        let marker = self.directory.path().join(format!("fired-{}", name.replace(['.', '@', '%'], "-")));
         self.failpoints.push(format!("{name}={action}@{}", marker.display()));
         (self, marker)
     }
