@@ -2,7 +2,8 @@
 //! and one directory that stands for what all machines mount.
 //!
 //! The hosts are machines in what counts here: two of them read nothing in common but etcd, the
-//! payloads and the shared directory, and they die and freeze whole.
+//! payloads and the shared directory, their stores ask each other at an address of each, and they
+//! die and freeze whole.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -15,6 +16,7 @@ use crate::etcd::{Cluster, Etcd};
 use crate::host::Host;
 use crate::observer::{Kind, Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
+use crate::server::free_address;
 
 /// The key that all hosts of a deployment have.
 const KEY: &str = "deployment.key";
@@ -90,7 +92,8 @@ impl Deployment {
     /// has fired.
     #[must_use]
     pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
-        let marker = self.directory.path().join(format!("fired-{}", name.replace(['.', '@', '%'], "-")));
+        let file = format!("fired-{}", name.replace(['.', '@', '%'], "-"));
+        let marker = self.directory.path().join(file);
         self.failpoints.push(format!("{name}={action}@{}", marker.display()));
         (self, marker)
     }
@@ -135,6 +138,7 @@ impl Deployment {
             .with("MAINSPRING_ETCD", etcd)
             .with("MAINSPRING_BLOBS", format!("file://{}", self.payloads().display()))
             .with("MAINSPRING_SHARED_DIR", self.shared().display().to_string())
+            .with("MAINSPRING_NETWORK", format!("tcp://{}", free_address()))
             .with("MAINSPRING_FAILPOINTS", self.failpoints.join(","));
         self.environment.iter().fold(host, |host, (name, value)| host.with(name, value.clone()))
     }
