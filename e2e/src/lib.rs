@@ -8,10 +8,13 @@
 )]
 
 pub mod certificates;
+pub mod chaos;
+pub mod chronicle;
 pub mod deployment;
 pub mod disk;
 pub mod etcd;
 pub mod flink;
+pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod observer;
