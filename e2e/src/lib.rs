@@ -20,7 +20,7 @@ pub mod http;
 pub mod observer;
 pub mod process;
 pub mod s3;
-mod server;
+pub mod server;
 
 pub use deployment::Deployment;
 pub use host::Host;

@@ -12,13 +12,13 @@ pub const HOSTS: usize = 3;
 
 /// The points at which the runner that leads can be held until the first fault strikes.
 pub const POINTS: [&str; 7] = [
-    "runner.before-main",
+    "runner.before-main-starting",
     "runner.in-main",
-    "runner.job-running",
-    "runner.job-ended",
-    "runner.published",
-    "runner.in-teardown",
-    "runner.before-clean",
+    "runner.after-submit",
+    "runner.before-publish",
+    "runner.before-answer",
+    "runner.before-teardown",
+    "runner.before-mark-clean",
 ];
 
 /// When the first fault strikes.
