@@ -263,14 +263,24 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
 }
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Performed {
-    // A host may hold processes that no view of the record has shown. Then this is refused and the
-    // record read again, which leads back to the wait for that host.
     let mark = || {
         let marked = shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
         failpoint::around("runner.mark-clean", marked)
     };
-    shared.patiently("mark the application clean", mark).await?;
-    Ok(vec![Fact::Clean])
+    match shared.patiently("mark the application clean", mark).await {
+        Ok(()) => Ok(vec![Fact::Clean]),
+        // A host may hold processes that no view of the record has shown, which leads back to the
+        // wait for that host; and this host may, of a cluster that was replaced and not torn down,
+        // until its lifecycle has ended them.
+        Err(error) if error.reason == Some(Reason::PlacesNotReleased) => {
+            let (kind, reason, text) = ("leftover", Reason::PlacesNotReleased, error.message);
+            let complaint = Complaint { condition: "TornDown", kind, reason, text, job: None };
+            complain(shared, complaint).await;
+            shared.ports.clock.sleep(PAUSE).await;
+            Ok(read_again(shared).await)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
