@@ -24,8 +24,9 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// Their lifecycles look every 5 s at what they have to end.
 const PLACES_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
-/// How long other hosts may take before people are told that the application waits for them.
-const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(5);
+/// How long other hosts may take before people are told that the application waits for them: two of
+/// their looks and the end of a cluster, so that an ordinary take-over is not told.
+const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(15);
 
 /// How often a sweep of staging is tried before the staging is recorded as left.
 const SWEEP_TRIES: u32 = 5;
