@@ -56,6 +56,12 @@ e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at 
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
 	@$(bin)/examples/flink_kills $(ARGS)
 
+.PHONY: chaos
+chaos: build ## 200 drawn faults under three hosts and three members of etcd; about an hour. ARGS='--cycles 20 --seed 7 --only freeze-host'
+	@[[ ' $(ARGS) ' != *' --flink '* ]] || $(bin)/mainspring setup flink >/dev/null
+	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example chaos)
+	@etcd=$$(tools/setup etcd); PATH="$$etcd:$$PATH"; exec $(bin)/examples/chaos $(ARGS)
+
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
 	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example past --example jvm_arguments)

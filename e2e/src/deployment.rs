@@ -13,6 +13,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::etcd::{Cluster, Etcd};
+use crate::gateway::Gateway;
 use crate::host::Host;
 use crate::observer::{Kind, Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
@@ -227,6 +228,25 @@ impl Deployment {
         let status = self.host(through).status(id);
         let name = status["leadership"]["host"].as_str()?;
         (0..self.members.len()).find(|&number| self.name(number) == name)
+    }
+
+    /// The way to this deployment's etcd that passes nothing of the product.
+    pub fn gateway(&self) -> Gateway {
+        match &self.metadata {
+            Metadata::One(member) => Gateway::new([member.address().to_owned()]),
+            Metadata::Three(cluster) => {
+                Gateway::new(cluster.each_address().map(ToOwned::to_owned))
+            }
+        }
+    }
+
+    /// The members of an etcd of three.
+    #[track_caller]
+    pub fn cluster(&mut self) -> &mut Cluster {
+        match &mut self.metadata {
+            Metadata::Three(cluster) => cluster,
+            Metadata::One(_) => panic!("this deployment has an etcd of one member"),
+        }
     }
 
     /// What was seen of the hosts from outside.

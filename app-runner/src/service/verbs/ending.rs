@@ -24,8 +24,9 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// Their lifecycles look every 5 s at what they have to end.
 const PLACES_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
-/// How long other hosts may take before people are told that the application waits for them.
-const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(5);
+/// How long other hosts may take before people are told that the application waits for them: two of
+/// their looks and the end of a cluster, so that an ordinary take-over is not told.
+const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(15);
 
 /// How often a sweep of staging is tried before the staging is recorded as left.
 const SWEEP_TRIES: u32 = 5;
@@ -263,14 +264,24 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
 }
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Performed {
-    // A host may hold processes that no view of the record has shown. Then this is refused and the
-    // record read again, which leads back to the wait for that host.
     let mark = || {
         let marked = shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
         failpoint::around("runner.mark-clean", marked)
     };
-    shared.patiently("mark the application clean", mark).await?;
-    Ok(vec![Fact::Clean])
+    match shared.patiently("mark the application clean", mark).await {
+        Ok(()) => Ok(vec![Fact::Clean]),
+        // A host may hold processes that no view of the record has shown, which leads back to the
+        // wait for that host; and this host may, of a cluster that was replaced and not torn down,
+        // until its lifecycle has ended them.
+        Err(error) if error.reason == Some(Reason::PlacesNotReleased) => {
+            let (kind, reason, text) = ("leftover", Reason::PlacesNotReleased, error.message);
+            let complaint = Complaint { condition: "TornDown", kind, reason, text, job: None };
+            complain(shared, complaint).await;
+            shared.ports.clock.sleep(PAUSE).await;
+            Ok(read_again(shared).await)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
