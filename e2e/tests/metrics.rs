@@ -3,13 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use e2e::process::eventually;
+use e2e::server::free_address;
 use e2e::{Host, example, http};
-
-/// An address at which nothing listens now.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
 
 /// The page of a host; empty while it does not answer.
 fn page(address: &str) -> String {
