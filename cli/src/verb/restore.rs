@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use client::backup::BackupReader;
+use serde_json::json;
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
 use crate::host::lock::HostLock;
 use crate::host::service::make_directory;
-use crate::serve;
+use crate::output::Format;
+use crate::serve::{self, Restored};
 use crate::session::Session;
 
 /// Make a record from a backup.
@@ -40,10 +42,17 @@ pub(crate) async fn run(args: RestoreArgs, session: &Session) -> OrFailure<Exit>
         return Err(Failure::new(Exit::REFUSED, proto::Reason::HostRuns, text)
             .help("mainspring down ends it; --state-dir names another state directory"));
     };
-    let restored = serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
-    session.out.talk(format!(
-        "{} entries and {} payloads of a backup that {} took; the next verb starts the host",
-        restored.entries, restored.payloads, restored.host
-    ));
+    let Restored { entries, payloads, host } =
+        serve::restore(state, session.transport.clone(), &session.clock, parts).await?;
+    match session.out.format {
+        Format::Table | Format::Wide | Format::Name => session.out.talk(format!(
+            "{entries} entries and {payloads} payloads of a backup that {host} took; the next verb \
+             starts the host"
+        )),
+        Format::Json | Format::Jsonl | Format::Yaml => {
+            let answer = json!({"entries": entries, "payloads": payloads, "host": host});
+            session.out.answer(format!("{answer}\n"));
+        }
+    }
     Ok(Exit::SUCCEEDED)
 }
