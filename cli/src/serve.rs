@@ -148,7 +148,8 @@ pub(crate) async fn restore(
     let words = [OsStr::new("mainspring"), OsStr::new("--state-dir"), state.as_os_str()];
     let args = Record::try_parse_from(words)
         .map_err(|error| Failure::usage(error.to_string().trim_end().to_owned()))?;
-    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
+    // Ctrl-C ends the command at once: a restore that is cut off is begun again.
+    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::new() };
     let parts = futures::stream::iter(parts);
     let restored = jobgraph_store::restore::restore(&args.record, footing, parts).await;
     let restored = restored.map_err(|error| {
