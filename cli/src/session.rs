@@ -112,8 +112,8 @@ impl Session {
         let elsewhere = if about_a_host { context::chosen(&asked)? } else { None };
         let here = about_a_host && elsewhere.is_none();
         let places = if here {
-            let shared = SharedArgs::of_environment()
-                .map_err(|error| Failure::usage(error.to_string()))?;
+            let shared =
+                SharedArgs::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
             Places::new(state_directory(common.state_dir.clone())?).sharing(shared.shared_dir)
         } else {
             Places::new(NOWHERE)

@@ -234,9 +234,7 @@ impl Deployment {
     pub fn gateway(&self) -> Gateway {
         match &self.metadata {
             Metadata::One(member) => Gateway::new([member.address().to_owned()]),
-            Metadata::Three(cluster) => {
-                Gateway::new(cluster.each_address().map(ToOwned::to_owned))
-            }
+            Metadata::Three(cluster) => Gateway::new(cluster.each_address().map(ToOwned::to_owned)),
         }
     }
 

@@ -18,9 +18,9 @@ const KINDS: [Kind; 6] = [
 
 #[test]
 fn six_faults_leave_one_end_and_nothing_else() {
-    let plans = (1..).zip(KINDS).map(|(seed, kind)| {
-        Plan::draw(seed, &Choice { only: vec![kind], flink: false })
-    });
+    let plans = (1..)
+        .zip(KINDS)
+        .map(|(seed, kind)| Plan::draw(seed, &Choice { only: vec![kind], flink: false }));
     let keep = std::env::temp_dir().join("chaos");
     let sum = series(plans, &AtomicBool::new(false), &keep, |report| {
         println!("{:6.1}s {} {:?}", report.took.as_secs_f64(), report.plan, report.objections);

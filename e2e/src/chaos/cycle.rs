@@ -164,9 +164,9 @@ fn strike(
 /// How long after an instant the record had another leader, if it had one before.
 fn take_over(bed: &Bed, application: &Application, since: Instant) -> Option<Duration> {
     let writes = bed.chronicle.writes(application.id);
-    let mut led = writes.iter().filter(|write| {
-        write.of == Of::Attempt && write.generation == application.generation
-    });
+    let mut led = writes
+        .iter()
+        .filter(|write| write.of == Of::Attempt && write.generation == application.generation);
     let first = led.next().filter(|first| first.seen <= since)?;
     let next = led.find(|write| write.seen > since && write.number > first.number)?;
     Some(next.seen.duration_since(since))

@@ -172,9 +172,7 @@ impl Fault {
         let (which, mut own) = (draw.between(0, 99), Draw::of(draw.between(0, u64::MAX - 1)));
         let pulses = match kind {
             Kind::FreezeHost => once(own.millis(LEASE_MILLIS / 2, 3 * LEASE_MILLIS)),
-            Kind::KillHost | Kind::KillMember | Kind::FreezeMember => {
-                once(own.millis(200, 6_000))
-            }
+            Kind::KillHost | Kind::KillMember | Kind::FreezeMember => once(own.millis(200, 6_000)),
             Kind::LoseQuorum => once(own.millis(2_000, 20_000)),
             Kind::SlowStore => slow(&mut own),
             // A service that was killed is started again by its host, and an `up` by a command.

@@ -186,9 +186,7 @@ mod tests {
 
     #[test]
     fn one_end_is_right_and_every_other_one_is_seen() {
-        let status = |outcome: &str| {
-            json!({ "outcome": outcome, "leftovers": [], "jobs": [{ "jobId": "1", "name": "a" }] })
-        };
+        let status = |outcome: &str| json!({ "outcome": outcome, "leftovers": [], "jobs": [{ "jobId": "1", "name": "a" }] });
         let succeeded = status("OUTCOME_SUCCEEDED");
         let events = [event("leader", 1), end_of("1"), event("ended", 1), event("clean", 1)];
         assert!(ending(&succeeded, &events, false).is_empty());

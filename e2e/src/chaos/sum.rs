@@ -113,9 +113,8 @@ fn many(
     take_overs: &[Duration],
 ) -> fmt::Result {
     let seconds = |percent| {
-        percentile(take_overs, percent).map_or_else(String::new, |took| {
-            format!("{:.1}s", took.as_secs_f64())
-        })
+        percentile(take_overs, percent)
+            .map_or_else(String::new, |took| format!("{:.1}s", took.as_secs_f64()))
     };
     let count = take_overs.len().to_string();
     line(f, [name.to_owned(), cycles, missed, failed, count, seconds(50), seconds(99)])

@@ -103,9 +103,8 @@ fn tests_arm_only_points_that_are_passed_and_bugs_that_can_be_planted() {
     let passed = passed_in(&sources);
     let armed = armed_in(&tests);
     assert!(armed.len() > PROCESSES.len(), "they are not found: {armed:?}");
-    let unknown = |point: &&str| {
-        !passed.contains(*point) && !sources.contains(&format!("\"{point}\""))
-    };
+    let unknown =
+        |point: &&str| !passed.contains(*point) && !sources.contains(&format!("\"{point}\""));
     let unknown: Vec<_> = armed.into_iter().filter(unknown).collect();
     assert!(unknown.is_empty(), "a test waits for ever for these: {unknown:?}");
 }

@@ -42,9 +42,8 @@ pub fn shares(processes: &[jobgraph::Process], own: Option<&Place>) -> Result<Ve
     for intent in processes.iter().filter(|process| process::is_intended_for_cluster(process)) {
         let place = Place::read(intent.place.clone())?.or_else(|| own.cloned());
         let uid = place.as_ref().map(Place::uid);
-        let share = shares
-            .entry(uid)
-            .or_insert_with(|| Share { place, incarnations: BTreeSet::new() });
+        let share =
+            shares.entry(uid).or_insert_with(|| Share { place, incarnations: BTreeSet::new() });
         share.incarnations.insert(intent.number);
     }
     Ok(shares.into_values().collect())

@@ -156,9 +156,7 @@ fn clean_waits_for_places_unless_the_application_is_abandoned_and_then_names_the
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
     let before = draft.clone();
     let clean = ending::mark_clean(&mut draft, &fence(1), &[], elsewhere);
-    let named = |refused: &Refusal| {
-        matches!(refused, Refusal::PlacesNotReleased { places, .. } if *places == ["there"])
-    };
+    let named = |refused: &Refusal| matches!(refused, Refusal::PlacesNotReleased { places, .. } if *places == ["there"]);
     assert!(clean.as_ref().is_err_and(named), "{clean:?}");
     assert_eq!(draft, before);
     ending::abandon(&mut draft, "", "me@here").unwrap();
