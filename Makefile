@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check install e2e-flink bench bench-flink clean-run build
+.PHONY: help run test check install e2e-arrows e2e-flink bench bench-flink clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -48,10 +48,19 @@ install: ## a release build, installed with completions and man pages: PREFIX=/u
 	@$(call quietly,cargo build $(cargo_flags) --release --workspace --no-default-features $(binaries))
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' tools/install $(release)
 
+e2e-arrows: ## a process killed before and after every arrow of one run, with the record on etcd
+	@$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(arrows)'"
+
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
 	@$(bin)/examples/flink_kills $(ARGS)
+
+.PHONY: chaos
+chaos: build ## 200 drawn faults under three hosts and three members of etcd; about an hour. ARGS='--cycles 20 --seed 7 --only freeze-host'
+	@[[ ' $(ARGS) ' != *' --flink '* ]] || $(bin)/mainspring setup flink >/dev/null
+	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example chaos)
+	@etcd=$$(tools/setup etcd); PATH="$$etcd:$$PATH"; exec $(bin)/examples/chaos $(ARGS)
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build

@@ -211,7 +211,7 @@ class Composed(unittest.TestCase):
         self.assertEqual({"services", "secrets", "volumes"}, set(self.file))
         known = {
             "image", "hostname", "init", "restart", "stop_grace_period", "command", "env_file", "depends_on",
-            "secrets", "tmpfs", "volumes",
+            "environment", "secrets", "tmpfs", "volumes",
         }  # fmt: skip
         for name, said in self.services.items():
             self.assertLessEqual(set(said), known, name)
@@ -260,6 +260,7 @@ class Composed(unittest.TestCase):
         state = self.settings["MAINSPRING_STATE_DIR"]
         for host, said in self.hosts.items():
             self.assertEqual(["./host.env"], said["env_file"])
+            self.assertEqual([f"MAINSPRING_NETWORK=tcp://{host}:7070"], said["environment"])
             places = self.mounts(host)
             self.assertEqual(host, places[state])
             self.assertEqual("shared", places[self.settings["MAINSPRING_SHARED_DIR"]])

@@ -2,23 +2,45 @@
 //! to see that it would notice them. Failpoints are compiled only into builds with debug assertions
 //! and armed only by the environment, so a release build has no trace of them.
 //!
-//! `MAINSPRING_FAILPOINTS="runner.in-main=kill@/tmp/marker,store.before-commit=hold@/tmp/other"`:
-//! the first process that reaches a point and creates the marker file fires, once, and every later
-//! process passes. A bug (`store.x=bug@/tmp/met`) is there for every process, each time; its marker
-//! says that a process met it.
+//! A place is called `<process>.<place>`. Most places are the two sides of an arrow, which is one
+//! call or one write of a run: [`around`] passes `runner.before-pin` and `runner.after-pin` for the
+//! arrow `runner.pin`. The others are moments, which [`hit`] passes. Both take the name as it
+//! stands, because a test compares its table with the names in the sources (`e2e/tests/arrows.rs`).
+//!
+//! `MAINSPRING_FAILPOINTS` arms places. Its entries, with commas between them, are
+//! `PLACE[@HIT][%HOST]=ACTION@MARKER`:
+//!
+//! ```text
+//! runner.in-main=kill@/tmp/marker              the first process that reaches the place is killed
+//! store.before-commit@10=kill@/tmp/tenth       the tenth time that the place is reached
+//! runner.before-pin%node-7=hold@/tmp/there     on the host node-7 alone
+//! store.x=bug@/tmp/met                         a bug, for every process, each time
+//! ```
+//!
+//! An entry fires once: the process that creates the marker file fires, and all later ones pass.
+//! Hits are counted over all processes, by files that are called after the marker (`/tmp/tenth.1`
+//! is the first hit). The host of a process is what `MAINSPRING_HOST_NAME` says, and what its state
+//! directory says; a hit on another host is not counted. The marker of a bug says that a process
+//! met the bug.
+//!
+//! An entry that cannot be read ends each process that comes to a place, with exit code 78 and a
+//! line that says why. Otherwise a test with a slip in it would arm nothing, and might pass.
 
 /// The variable that arms points.
 pub const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
+
+/// The variable that says which host a process is on.
+pub const HOST_VARIABLE: &str = "MAINSPRING_HOST_NAME";
 
 /// Passes the point called `name`, or does what the point was armed for: `kill` (SIGKILL to this
 /// process), `stop` (SIGSTOP), `exit` (exit code 70), `hold` (waits until `<marker>.go` exists, 60
 /// s at most), `hang` (never gives its thread back).
 #[cfg(debug_assertions)]
 pub async fn hit(name: &str) {
-    if let Some((action, marker)) = armed::find(name)
-        && armed::claim(&marker)
-    {
-        armed::fire(name, &action, &marker).await;
+    for armed in armed::at(name) {
+        if armed.is_due() {
+            armed.fire().await;
+        }
     }
 }
 
@@ -27,13 +49,28 @@ pub async fn hit(name: &str) {
 #[inline(always)]
 pub async fn hit(_name: &str) {}
 
+/// Makes the call that an arrow stands for, and passes the points on both sides of it. The point
+/// after the arrow is passed only when the call has done what it was to do.
+#[cfg(debug_assertions)]
+pub async fn around<T, E>(arrow: &str, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    hit(&armed::side("before", arrow)).await;
+    let done = call.await?;
+    hit(&armed::side("after", arrow)).await;
+    Ok(done)
+}
+
+/// Makes the call: this build has no failpoints.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub async fn around<T, E>(_arrow: &str, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    call.await
+}
+
 /// Whether a test planted the bug called `name`.
 #[cfg(debug_assertions)]
 pub fn is_planted(name: &str) -> bool {
-    let Some((_, marker)) = armed::find(name).filter(|(action, _)| action == armed::BUG) else {
-        return false;
-    };
-    armed::claim(&marker);
+    let Some(bug) = armed::bug(name) else { return false };
+    bug.meet();
     true
 }
 
@@ -43,6 +80,18 @@ pub fn is_planted(name: &str) -> bool {
 pub fn is_planted(_name: &str) -> bool {
     false
 }
+
+/// Says which host this process is on, for points that are armed on one host alone. A later word
+/// changes nothing.
+#[cfg(debug_assertions)]
+pub fn on_host(name: &str) {
+    armed::on_host(name);
+}
+
+/// Does nothing: this build has no failpoints.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+pub fn on_host(_name: &str) {}
 
 /// The variable, for a process of mainspring that does not inherit the environment; nothing in a
 /// build without failpoints.
@@ -54,85 +103,4 @@ pub fn handed_on() -> Option<(String, String)> {
 }
 
 #[cfg(debug_assertions)]
-mod armed {
-    use std::path::{Path, PathBuf};
-    use std::sync::LazyLock;
-    use std::time::Duration;
-
-    use rustix::process::{Signal, getpid, kill_process};
-
-    use crate::clock::{Clock as _, SystemClock};
-
-    /// The action of a planted bug.
-    pub(super) const BUG: &str = "bug";
-
-    /// `(name, action, marker)` of every armed point, read once.
-    static ARMED: LazyLock<Vec<(String, String, PathBuf)>> = LazyLock::new(|| {
-        std::env::var(super::VARIABLE).map(|text| parse(&text)).unwrap_or_default()
-    });
-
-    pub(super) fn parse(text: &str) -> Vec<(String, String, PathBuf)> {
-        text.split(',')
-            .filter_map(|entry| {
-                let (name, rest) = entry.trim().split_once('=')?;
-                let (action, marker) = rest.split_once('@')?;
-                Some((name.to_owned(), action.to_owned(), PathBuf::from(marker)))
-            })
-            .collect()
-    }
-
-    pub(super) fn find(name: &str) -> Option<(String, PathBuf)> {
-        ARMED
-            .iter()
-            .find(|(armed, ..)| armed == name)
-            .map(|(_, action, marker)| (action.clone(), marker.clone()))
-    }
-
-    /// Only the process that creates the marker fires.
-    pub(super) fn claim(marker: &Path) -> bool {
-        std::fs::OpenOptions::new().write(true).create_new(true).open(marker).is_ok()
-    }
-
-    pub(super) async fn fire(name: &str, action: &str, marker: &Path) {
-        tracing::warn!(name, action, "failpoint");
-        match action {
-            "kill" => drop(kill_process(getpid(), Signal::KILL)),
-            "stop" => drop(kill_process(getpid(), Signal::STOP)),
-            "exit" => std::process::exit(70),
-            "hang" => loop {
-                std::thread::park();
-            },
-            "hold" => hold(&marker.with_added_extension("go")).await,
-            other => tracing::error!(name, action = other, "no such failpoint action"),
-        }
-    }
-
-    async fn hold(release: &Path) {
-        let clock = SystemClock;
-        let end = clock.boot() + Duration::from_secs(60);
-        while !release.exists() && clock.boot() < end {
-            clock.sleep_until(clock.boot() + Duration::from_millis(5)).await;
-        }
-    }
-}
-
-#[cfg(all(test, debug_assertions))]
-mod tests {
-    use super::armed;
-
-    #[test]
-    fn a_point_is_armed_by_name_action_and_marker() {
-        let armed = armed::parse("runner.in-main=kill@/tmp/a, store.x=hold@/tmp/b,nonsense");
-        assert_eq!(armed.len(), 2);
-        assert_eq!(armed[1].0, "store.x");
-        assert_eq!(armed[1].1, "hold");
-    }
-
-    #[test]
-    fn only_the_first_to_claim_a_marker_fires() {
-        let marker = std::env::temp_dir().join(format!("failpoint-{}", std::process::id()));
-        assert!(armed::claim(&marker));
-        assert!(!armed::claim(&marker));
-        let _ = std::fs::remove_file(marker);
-    }
-}
+mod armed;

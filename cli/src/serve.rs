@@ -10,13 +10,13 @@ use std::time::Duration;
 use chassis::clock::{SharedClock, SystemClock};
 use chassis::server::Footing;
 use chassis::tasks::Shutdown;
-use chassis::telemetry::metrics::{self, page::{self, PageArgs}};
-use chassis::telemetry::{self, TelemetryArgs};
+use chassis::telemetry::metrics::page::{self, PageArgs};
+use chassis::telemetry::{self, TelemetryArgs, metrics};
 use chassis::transport::{self, Endpoint, NetworkArgs, SharedTransport};
 use clap::{Parser, Subcommand};
 use client::backup::BackupReader;
 use client::places::Places;
-use proto::Place;
+use proto::{Place, Reason};
 
 use crate::exit::Exit;
 use crate::failure::{Failure, OrFailure};
@@ -146,12 +146,14 @@ pub(crate) async fn restore(
     parts: BackupReader,
 ) -> OrFailure<Restored> {
     let args = Record::of_environment(state).map_err(Failure::usage)?;
-    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
+    // Ctrl-C ends the command at once: a restore that is cut off is begun again.
+    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::new() };
     let parts = futures::stream::iter(parts);
     let restored = jobgraph_store::restore::restore(&args, footing, parts).await;
     let restored = restored.map_err(|error| {
-        Failure::of_state(format!("{error:#}"))
-            .help("what was there before the restore is as it was; a restore may be repeated")
+        let text = format!("the record cannot be restored: {error:#}");
+        Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
+            .help("correct that, then repeat the command, which begins the restore anew")
     })?;
     let (header, end) = (restored.header, restored.end);
     Ok(Restored { entries: end.entries, payloads: end.payloads, host: header.host })
@@ -165,10 +167,11 @@ pub(crate) async fn go_on(
     clock: &SharedClock,
 ) -> OrFailure<usize> {
     let args = Record::of_environment(state).map_err(Failure::usage)?;
-    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::on_signals()? };
+    let footing = Footing { transport, clock: clock.clone(), shutdown: Shutdown::new() };
     jobgraph_store::restore::go_on(&args, footing).await.map_err(|error| {
-        Failure::of_state(format!("{error:#}"))
-            .help("mainspring doctor shows what is wrong with the record; this may be repeated")
+        let text = format!("the record cannot go on: {error:#}");
+        Failure::new(Exit::UNREACHABLE, Reason::HostNotReachable, text)
+            .help("correct that (mainspring doctor shows more), then repeat the command")
     })
 }
 
@@ -182,8 +185,8 @@ struct Record {
 impl Record {
     /// The settings of a state directory's record, or what is wrong with them.
     fn of_environment(state: &Path) -> Result<jobgraph_store::config::Args, String> {
-        let line = [OsStr::new("mainspring"), "--state-dir".as_ref(), state.as_ref()];
-        match Self::try_parse_from(line) {
+        let words = [OsStr::new("mainspring"), OsStr::new("--state-dir"), state.as_os_str()];
+        match Self::try_parse_from(words) {
             Ok(parsed) => Ok(parsed.record),
             Err(error) => Err(error.to_string().trim_end().to_owned()),
         }

@@ -112,8 +112,8 @@ impl Session {
         let elsewhere = if about_a_host { context::chosen(&asked)? } else { None };
         let here = about_a_host && elsewhere.is_none();
         let places = if here {
-            let shared = SharedArgs::of_environment()
-                .map_err(|error| Failure::usage(error.to_string()))?;
+            let shared =
+                SharedArgs::of_environment().map_err(|error| Failure::usage(error.to_string()))?;
             Places::new(state_directory(common.state_dir.clone())?).sharing(shared.shared_dir)
         } else {
             Places::new(NOWHERE)
@@ -171,8 +171,8 @@ impl Session {
         Ok((self.api_of_running_host()?, started))
     }
 
-    /// The way to the record itself: of the host, which is started if there is none; with a context,
-    /// of one of its hosts.
+    /// The way to the record itself: of the host, which is started if there is none; with a
+    /// context, of one of its hosts.
     pub(crate) async fn record(&self) -> OrFailure<GrpcChannel> {
         if let Some(elsewhere) = &self.elsewhere {
             return elsewhere.channel(&self.clock, &self.out).await;

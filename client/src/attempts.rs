@@ -2,12 +2,13 @@
 //! removal of what is left there. A runner removes what attempts left on its own host; on every
 //! other host lifecycle does, once the application is clean.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use proto::jobgraph::LogSource;
-use proto::{ApplicationRef, Epoch, EpochFence};
+use proto::{ApplicationRef, Epoch, EpochFence, Generation};
 
 use crate::outbox::Outbox;
 use crate::places::{Kind, Places};
@@ -79,6 +80,27 @@ pub fn source(fence: &EpochFence) -> LogSource {
         start: 0,
         host: String::new(),
     }
+}
+
+/// The generations of which attempts have left a directory on this host.
+pub fn generations(places: &Places) -> Vec<ApplicationRef> {
+    let works = fs::read_dir(places.work()).into_iter().flatten().flatten();
+    let found = works.filter_map(|work| {
+        let of = generation_of(work.file_name().to_str()?)?;
+        let mut left = fs::read_dir(work.path()).into_iter().flatten().flatten();
+        left.any(|entry| is_of_attempt(&entry.file_name())).then_some(of)
+    });
+    found.collect()
+}
+
+/// The generation that a work directory is named after.
+fn generation_of(name: &str) -> Option<ApplicationRef> {
+    let (id, generation) = name.split_once('@')?;
+    Some(ApplicationRef { id: id.parse().ok()?, generation: Generation(generation.parse().ok()?) })
+}
+
+fn is_of_attempt(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(ATTEMPT))
 }
 
 /// Saves the output of main()s that is not in the record from the removal of their directories.

@@ -207,7 +207,10 @@ impl Keeper {
 fn is_final(error: &CallError) -> bool {
     let refused = matches!(
         error.code(),
-        Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated | Code::Unimplemented
+        Code::InvalidArgument
+            | Code::PermissionDenied
+            | Code::Unauthenticated
+            | Code::Unimplemented
     );
     refused || matches!(error.reason(), Some(Reason::HostNameTaken | Reason::HostSuperseded))
 }

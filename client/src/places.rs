@@ -158,10 +158,15 @@ impl Places {
         self.state.join(service)
     }
 
+    /// The directory with the work directories of all applications: `<state>/work/`.
+    pub fn work(&self) -> PathBuf {
+        self.state.join("work")
+    }
+
     /// The directory that the processes of one application work in:
     /// `<state>/work/<id>@<generation>/`.
     pub fn application_work(&self, application: &ApplicationRef) -> PathBuf {
-        self.state.join("work").join(application.to_string())
+        self.work().join(application.to_string())
     }
 
     /// The default place of an application's relative outputs: `<root>/outputs/<id>@<generation>/`.

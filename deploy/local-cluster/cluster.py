@@ -18,8 +18,8 @@ SHARED = "/srv/shared"
 # How long a program may take until it serves.
 READY_S = 60.0
 LOOK_S = 0.1
-# A host of a cluster stays, also when there is nothing to do for a while.
-LINGER = "365d"
+# Where the stores of the hosts reach each other.
+NETWORK_PORT = 7070
 
 # Asks a member of etcd, from where the member is, whether its cluster has a leader.
 HEALTHY = """
@@ -139,7 +139,9 @@ class Cluster:
             key.write_text(self.about()["key"])
         shared = str(self.directory / "shared")
         places = {"state": str(state), "shared": shared, "run": None, "tmp": None}
-        machine.boot(["mainspring", "up"], places, self.environment(), plug_in)
+        network_of_stores = f"tcp://{network.address(name)}:{NETWORK_PORT}"
+        environment = {"MAINSPRING_NETWORK": network_of_stores} | self.environment()
+        machine.boot(["mainspring", "up"], places, environment, plug_in)
 
     def etcd(self, name: str) -> list[str]:
         """The command line of a member."""
@@ -168,7 +170,7 @@ class Cluster:
             "MAINSPRING_INSECURE_NETWORK": "true",
         }
         kept = {name: value for name, value in os.environ.items() if name != "MAINSPRING_CONTEXT"}
-        return {"MAINSPRING_HOST_LINGER": LINGER} | kept | ours
+        return kept | ours
 
     def wait_for_etcd(self) -> None:
         """Returns once every member says that it is well."""

@@ -2,7 +2,8 @@
 //! and one directory that stands for what all machines mount.
 //!
 //! The hosts are machines in what counts here: two of them read nothing in common but etcd, the
-//! payloads and the shared directory, and they die and freeze whole.
+//! payloads and the shared directory, their stores ask each other at an address of each, and they
+//! die and freeze whole.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -12,9 +13,11 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::etcd::{Cluster, Etcd};
+use crate::gateway::Gateway;
 use crate::host::Host;
 use crate::observer::{Kind, Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
+use crate::server::free_address;
 
 /// The key that all hosts of a deployment have.
 const KEY: &str = "deployment.key";
@@ -90,7 +93,8 @@ impl Deployment {
     /// has fired.
     #[must_use]
     pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
-        let marker = self.directory.path().join(format!("fired-{}", name.replace('.', "-")));
+        let file = format!("fired-{}", name.replace(['.', '@', '%'], "-"));
+        let marker = self.directory.path().join(file);
         self.failpoints.push(format!("{name}={action}@{}", marker.display()));
         (self, marker)
     }
@@ -135,8 +139,7 @@ impl Deployment {
             .with("MAINSPRING_ETCD", etcd)
             .with("MAINSPRING_BLOBS", format!("file://{}", self.payloads().display()))
             .with("MAINSPRING_SHARED_DIR", self.shared().display().to_string())
-            // A host of several stays although it has nothing to do.
-            .with("MAINSPRING_HOST_LINGER", "1h")
+            .with("MAINSPRING_NETWORK", format!("tcp://{}", free_address()))
             .with("MAINSPRING_FAILPOINTS", self.failpoints.join(","));
         self.environment.iter().fold(host, |host, (name, value)| host.with(name, value.clone()))
     }
@@ -225,6 +228,23 @@ impl Deployment {
         let status = self.host(through).status(id);
         let name = status["leadership"]["host"].as_str()?;
         (0..self.members.len()).find(|&number| self.name(number) == name)
+    }
+
+    /// The way to this deployment's etcd that passes nothing of the product.
+    pub fn gateway(&self) -> Gateway {
+        match &self.metadata {
+            Metadata::One(member) => Gateway::new([member.address().to_owned()]),
+            Metadata::Three(cluster) => Gateway::new(cluster.each_address().map(ToOwned::to_owned)),
+        }
+    }
+
+    /// The members of an etcd of three.
+    #[track_caller]
+    pub fn cluster(&mut self) -> &mut Cluster {
+        match &mut self.metadata {
+            Metadata::Three(cluster) => cluster,
+            Metadata::One(_) => panic!("this deployment has an etcd of one member"),
+        }
     }
 
     /// What was seen of the hosts from outside.

@@ -269,6 +269,11 @@ impl Cluster {
         self.members.each_ref().map(|member| format!("http://{}", member.address())).join(",")
     }
 
+    /// Where each of the members serves, as `host:port`.
+    pub fn each_address(&self) -> [&str; 3] {
+        self.members.each_ref().map(Etcd::address)
+    }
+
     /// One of the members.
     pub fn member(&mut self, number: usize) -> &mut Etcd {
         &mut self.members[number]

@@ -9,7 +9,7 @@ mod session;
 mod trial;
 
 pub use cast::Part;
-pub use exactly_once::{ExactlyOnce, Tally};
+pub use exactly_once::{ExactlyOnce, Tally, tally};
 pub use moment::Moment;
 pub use posts::posts;
 pub use programs::{

@@ -29,11 +29,13 @@ impl Host {
         self
     }
 
-    /// Arms a failpoint: the first process that passes `name` does `action`. Returns the host and
-    /// the marker, a file that exists once the failpoint has fired.
+    /// Arms a failpoint: the first process that passes `name` does `action`, or with `name@3` the
+    /// process that passes it third; see `chassis::failpoint`. Returns the host and the marker, a
+    /// file that exists once the failpoint has fired.
     pub fn with_failpoint(mut self, name: &str, action: &str) -> (Self, PathBuf) {
         const VARIABLE: &str = "MAINSPRING_FAILPOINTS";
-        let marker = self.directory.path().join(format!("fired-{}", name.replace('.', "-")));
+        let file = format!("fired-{}", name.replace(['.', '@', '%'], "-"));
+        let marker = self.directory.path().join(file);
         let armed = self.environment.iter().find(|(variable, _)| variable == VARIABLE);
         let before = armed.map(|(_, value)| format!("{value},")).unwrap_or_default();
         self.environment.retain(|(variable, _)| variable != VARIABLE);

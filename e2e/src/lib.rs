@@ -8,16 +8,19 @@
 )]
 
 pub mod certificates;
+pub mod chaos;
+pub mod chronicle;
 pub mod deployment;
 pub mod disk;
 pub mod etcd;
 pub mod flink;
+pub mod gateway;
 pub mod host;
 pub mod http;
 pub mod observer;
 pub mod process;
 pub mod s3;
-mod server;
+pub mod server;
 
 pub use deployment::Deployment;
 pub use host::Host;

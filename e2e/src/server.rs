@@ -66,7 +66,7 @@ impl Server {
 }
 
 /// An address of the loopback interface that no process listens on at present.
-pub(crate) fn free_address() -> String {
+pub fn free_address() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("a bound socket has an address").to_string()
 }

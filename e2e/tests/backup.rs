@@ -14,7 +14,7 @@ COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(val
 
 /// A host whose application was cut off while its job ran, and the backup that was taken before.
 fn cut_off() -> (Host, String) {
-    let (host, marker) = Host::new().with_failpoint("runner.job-running", "hold");
+    let (host, marker) = Host::new().with_failpoint("runner.after-submit", "hold");
     let (script, out) = (host.file("squares.sql", SCRIPT), host.scratch().join("out"));
     let arguments = ["run", "-d", "--application-id", "squares", "--output"];
     host.run(&[&arguments, [out.to_str().unwrap(), &script].as_slice()].concat()).exits(0);

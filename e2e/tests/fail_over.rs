@@ -1,5 +1,6 @@
-//! The leader dies or hangs, or a service does, under a running application. Each time there is one
-//! end and one result, an ended job is not run again, and nothing is left over.
+//! The leader hangs, or main(), a service or `up` dies, under a running application. Each time there
+//! is one end and one result, an ended job is not run again, and nothing is left over. Deaths right
+//! before and right after each arrow of a run are in `arrows.rs`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -10,36 +11,15 @@ use e2e::Host;
 use e2e::process::{eventually, signal};
 use squares::{ended_once, kill_under_a_running_application, run_with};
 
-/// Makes one test for each place where the leader is killed.
-macro_rules! the_leader_is_killed {
-    ($($test:ident at $point:literal)*) => {$(
-        #[test]
-        fn $test() {
-            let (host, run) = run_with(Host::new(), $point, "kill");
-            ended_once(&host, run);
-        }
-    )*};
-}
-
-the_leader_is_killed! {
-    a_leader_killed_before_main at "runner.before-main"
-    a_leader_killed_in_main at "runner.in-main"
-    a_leader_killed_while_a_job_runs at "runner.job-running"
-    a_leader_killed_after_a_job_ended at "runner.job-ended"
-    a_leader_killed_after_publishing at "runner.published"
-    a_leader_killed_in_teardown at "runner.in-teardown"
-    a_leader_killed_before_clean at "runner.before-clean"
-}
-
 #[test]
 fn a_leader_that_hangs_is_replaced_and_its_main_is_frozen() {
-    let (host, run) = run_with(Host::new(), "runner.job-running", "stop");
+    let (host, run) = run_with(Host::new(), "runner.after-submit", "stop");
     ended_once(&host, run);
 }
 
 #[test]
 fn an_artifact_has_the_same_path_in_every_attempt() {
-    let (host, marker) = Host::new().with_failpoint("runner.job-running", "kill");
+    let (host, marker) = Host::new().with_failpoint("runner.after-submit", "kill");
     let program = e2e::host::binary("delays");
     let data = e2e::example("flights/flights-2013-01.csv");
     let program = program.to_str().unwrap();
@@ -92,7 +72,7 @@ fn up_is_killed() {
 fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "1m");
     // The failpoint holds before main() is answered, so that main() still waits when it is killed.
-    let (host, marker) = host.with_failpoint("runner.job-ended", "hold");
+    let (host, marker) = host.with_failpoint("runner.before-publish", "hold");
     let script = host.file("squares.sql", squares::SCRIPT);
     let out = host.scratch().join("out");
     let run = host.start(&[

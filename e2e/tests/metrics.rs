@@ -23,7 +23,9 @@ fn sum(page: &str, family: &str, labels: &[&str]) -> f64 {
 #[test]
 fn one_page_has_the_numbers_of_every_process_of_the_host() {
     let address = free_address();
-    let host = Host::new().with("MAINSPRING_METRICS_LISTEN", address.clone());
+    let host = Host::new()
+        .with("MAINSPRING_HOST_LINGER", "60s")
+        .with("MAINSPRING_METRICS_LISTEN", address.clone());
     host.run(&["run", &example("flights/carriers.sql")]).exits(0);
     let shown = page(&address);
     for service in ["jobgraph-store", "leader-elector", "artifact-fetcher", "lifecycle"] {

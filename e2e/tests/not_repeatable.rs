@@ -88,7 +88,7 @@ fn a_main_that_was_cut_off_is_not_executed_again() {
 
 #[test]
 fn jobs_that_ended_stay_and_the_others_are_cancelled() {
-    let (host, run) = run_with("runner.published", |host| host.file("once.sql", SCRIPT));
+    let (host, run) = run_with("runner.before-answer", |host| host.file("once.sql", SCRIPT));
     let status = ended_for_good(&host, run);
     let jobs = status["jobs"].as_array().unwrap();
     assert_eq!(jobs[0]["name"], "first");
@@ -109,7 +109,7 @@ fn jobs_that_ended_stay_and_the_others_are_cancelled() {
 #[test]
 fn a_job_that_ended_unseen_is_published_and_one_that_runs_is_cancelled() {
     // The end is committed by the cluster; the leader that was to publish it is killed.
-    let (host, run) = run_with("runner.job-ended", |host| host.file("once.sql", SCRIPT));
+    let (host, run) = run_with("runner.before-publish", |host| host.file("once.sql", SCRIPT));
     let status = ended_for_good(&host, run);
     assert_eq!(status["jobs"].as_array().unwrap().len(), 1, "{status:#}");
     assert_eq!(status["jobs"][0]["published"], true, "{status:#}");
@@ -121,7 +121,7 @@ fn a_job_that_ended_unseen_is_published_and_one_that_runs_is_cancelled() {
     );
     host.down();
 
-    let (host, run) = run_with("runner.job-running", |host| host.file("long.sql", ENDLESS));
+    let (host, run) = run_with("runner.after-submit", |host| host.file("long.sql", ENDLESS));
     let status = ended_for_good(&host, run);
     assert_eq!(status["jobs"][0]["end"]["outcome"], "JOB_OUTCOME_CANCELLED", "{status:#}");
     host.down();
@@ -129,7 +129,7 @@ fn a_job_that_ended_unseen_is_published_and_one_that_runs_is_cancelled() {
 
 #[test]
 fn a_main_that_was_not_started_is_started_by_the_next_leader() {
-    let (host, run) = run_with("runner.before-main", |host| host.file("once.sql", SCRIPT));
+    let (host, run) = run_with("runner.before-main-starting", |host| host.file("once.sql", SCRIPT));
     run.exits(0).says("2nd leader");
     let status = host.status("once");
     assert_eq!(status["outcome"], "OUTCOME_SUCCEEDED");

@@ -25,7 +25,8 @@ fn host_on(etcd: &Etcd) -> Host {
 
 #[test]
 fn leaders_are_killed() {
-    for point in ["runner.before-main", "runner.job-running", "runner.before-clean"] {
+    let points = ["runner.before-main-starting", "runner.after-submit", "runner.before-mark-clean"];
+    for point in points {
         let etcd = Etcd::start();
         let (host, run) = run_with(host_on(&etcd), point, "kill");
         ended_once(&host, run);
@@ -58,7 +59,7 @@ fn the_elector_is_killed() {
 #[test]
 fn etcd_is_killed_and_comes_back() {
     let mut etcd = Etcd::start();
-    let (host, marker) = host_on(&etcd).with_failpoint("runner.job-running", "hold");
+    let (host, marker) = host_on(&etcd).with_failpoint("runner.after-submit", "hold");
     let run = start(&host);
     eventually("the leader is held", || marker.exists());
     etcd.restart();
@@ -73,7 +74,7 @@ fn any_member_of_three_may_be_killed() {
     let mut cluster = Cluster::start();
     let (host, marker) = Host::new()
         .with("MAINSPRING_ETCD", cluster.addresses())
-        .with_failpoint("runner.job-running", "hold");
+        .with_failpoint("runner.after-submit", "hold");
     let run = start(&host);
     eventually("the leader is held", || marker.exists());
     for number in 0..3 {

@@ -46,7 +46,7 @@ fn runs_and_is_read_again(host: &Host) {
 #[test]
 fn leaders_are_killed_and_the_payloads_are_in_the_bucket() {
     let s3 = S3::start();
-    for point in ["runner.before-main", "runner.job-running"] {
+    for point in ["runner.before-main-starting", "runner.after-submit"] {
         let s3 = S3::start();
         let (host, run) = run_with(host_on(&s3), point, "kill");
         ended_once(&host, run);
@@ -64,7 +64,7 @@ fn the_store_is_killed_and_finds_its_payloads_in_the_bucket() {
 #[test]
 fn the_service_is_killed_and_comes_back() {
     let mut s3 = S3::start();
-    let (host, marker) = host_on(&s3).with_failpoint("runner.job-running", "hold");
+    let (host, marker) = host_on(&s3).with_failpoint("runner.after-submit", "hold");
     let run = start(&host);
     eventually("the leader is held", || marker.exists());
     s3.kill();

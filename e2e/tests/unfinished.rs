@@ -31,7 +31,7 @@ struct Committed {
 
 fn committed(host: Host, out: &Path, options: &[&str]) -> Committed {
     let (host, marker) =
-        host.with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.job-ended", "hold");
+        host.with("MAINSPRING_HOST_LINGER", "1m").with_failpoint("runner.before-publish", "hold");
     let script = host.file("squares.sql", SCRIPT);
     let out = out.to_str().unwrap();
     let arguments =
@@ -259,7 +259,7 @@ fn a_teardown_that_cannot_finish_is_cleaning_until_it_can_or_is_given_up() {
         for give_up in [false, true] {
             let (host, marker) = Host::new()
                 .with("MAINSPRING_HOST_LINGER", "1m")
-                .with_failpoint("runner.in-teardown", "hold");
+                .with_failpoint("runner.before-teardown", "hold");
             let script = host.file("one.sql", "SELECT 1 AS one;");
             let run = host.start(&["run", "--application-id", "squares", &script]);
             eventually("the teardown is about to begin", || marker.exists());

@@ -1,5 +1,6 @@
 //! Settings, parsed into types at the door.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::ensure;
@@ -19,8 +20,8 @@ pub struct Args {
     #[arg(long, env = "MAINSPRING_LISTEN", value_name = "ENDPOINT")]
     pub listen: Option<Endpoint>,
 
-    /// Where the stores of other hosts reach this one, too: tcp://host:port. They ask it how its
-    /// leaders do.
+    /// Where the stores of other hosts reach this one, too: tcp://host:port, with a name or an
+    /// address of this host. They ask it how its leaders do.
     #[arg(long, env = "MAINSPRING_NETWORK", value_name = "ENDPOINT")]
     pub network: Option<Endpoint>,
 
@@ -64,6 +65,13 @@ impl Args {
 
     /// Refuses settings that do not go together.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
+        if let Some(network) = &self.network {
+            ensure!(
+                leads_here(network),
+                "MAINSPRING_NETWORK says where other hosts reach this store, and nothing at \
+                 {network} is reached from there: name this host and a port, as in tcp://host:7070"
+            );
+        }
         let Some(shared) = &self.shared.shared_dir else { return Ok(()) };
         let shared = shared.display();
         ensure!(
@@ -92,6 +100,16 @@ impl Args {
     }
 }
 
+/// Whether another host that connects to this endpoint can come to this one.
+fn leads_here(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(_) => false,
+        Endpoint::Tcp(host, port) => {
+            *port != 0 && !host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -109,6 +127,17 @@ mod tests {
         let always = ["serve", "--state-dir", "/state"];
         let command = Command::try_parse_from(always.iter().chain(options)).unwrap();
         command.args.check().err().map(|refused| refused.to_string())
+    }
+
+    #[test]
+    fn other_hosts_are_not_told_an_address_that_leads_nowhere() {
+        for good in ["tcp://node-7:7070", "tcp://10.0.0.7:7070", "tcp://[fd00::7]:7070"] {
+            assert_eq!(refusal(&["--network", good]), None);
+        }
+        for wrong in ["tcp://0.0.0.0:7070", "tcp://[::]:7070", "tcp://node-7:0", "unix:/s"] {
+            let refused = refusal(&["--network", wrong]).unwrap();
+            assert!(refused.contains(wrong) && refused.contains("MAINSPRING_NETWORK"), "{refused}");
+        }
     }
 
     #[test]

@@ -49,8 +49,8 @@ use recent::Recent;
 
 pub use forget::Forgotten;
 pub use load::Loaded;
-pub use processes::GivenUp;
 pub(crate) use load::{one, revision_of};
+pub use processes::GivenUp;
 pub use submit::Submitted;
 pub use watch::{Snapshot, WatchItem};
 

@@ -42,6 +42,7 @@ fn the_service_itself() {
     let (state_dir, run_as, shared) = (state_dir.into(), Default::default(), Default::default());
     let args = jobgraph_store::config::Args {
         listen,
+        network: None,
         state_dir,
         etcd: EtcdArgs::default(),
         blobs: BlobsArgs::default(),

@@ -6,6 +6,7 @@ mod following;
 mod group;
 mod minder;
 mod outbox;
+mod searching;
 mod shipping;
 
 use std::collections::{BTreeMap, HashMap};

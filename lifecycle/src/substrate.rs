@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use client::tether::{Chunk, Exit, LastWords};
 use futures::stream::BoxStream;
+use proto::ApplicationRef;
 
 use crate::model::{self, Order, RoleSpec, Scope, Slot};
 use crate::record::LogSource;
@@ -111,6 +112,12 @@ pub trait Substrate: Send + Sync + 'static {
 
     /// What a start said last. The tail of its stderr has at most `max_bytes`.
     async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords;
+
+    /// The generations of which attempts have left something here. A substrate on which no runner
+    /// starts a main() has none.
+    async fn attempted(&self) -> Vec<ApplicationRef> {
+        Vec::new()
+    }
 
     /// Ends by force what lives of these groups, and removes what they left. Answers what could not
     /// be ended or removed. Bounded.

@@ -16,7 +16,9 @@ use chassis::clock::{SharedClock, SystemClock};
 use client::tether::{Exit, LastWords};
 use lifecycle::model::{self, Order, RoleSpec, Scope};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError};
+use lifecycle::substrate::{
+    Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError,
+};
 
 use memory::Memory;
 

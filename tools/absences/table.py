@@ -235,6 +235,7 @@ ABSENCES = [
             "artifact-fetcher/src/service/transfer.rs": "the cache's files; awaited",
             "chassis/src/tasks/watchdog.rs": "a thread that has to work when no task does",
             "chassis/src/telemetry.rs": "flushes traces within a bound; awaited",
+            "chassis/src/telemetry/metrics.rs": "flushes numbers within a bound; awaited",
             "cli/src/host/retention.rs": "removes and counts directories; awaited",
             "cli/src/verb/forget.rs": "removes directories; awaited",
             "engines/datafusion/src/describe/grpc.rs": "publishes and sweeps files; awaited",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::failpoint;
 use chassis::tasks::{OwnedTask, owned};
 use chassis::telemetry::trace;
 use client::election::{self as elector, Candidacy, Lease};
@@ -182,9 +183,11 @@ impl Leadership for ElectorLeadership {
     }
 
     async fn resign(&self) {
+        failpoint::hit("runner.before-resign").await;
         if !self.leadership.resign().await {
             tracing::warn!("the leadership was not given up: lost before, or left to run out");
         }
+        failpoint::hit("runner.after-resign").await;
     }
 }
 

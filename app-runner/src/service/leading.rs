@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ::record::{Answer, ClusterRefused, Error, Holder, Refused};
+use chassis::failpoint;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use proto::{EpochFence, Incarnation, Reason, jobgraph};
@@ -31,7 +32,8 @@ pub(super) async fn begin(
     cause: &str,
 ) -> PortResult<Begun> {
     let holder = Holder::new(holder, std::process::id()).at(ports.place.clone());
-    let begun = ports.record.begin_attempt(fence, &holder, cause).await?;
+    let begun = ports.record.begin_attempt(fence, &holder, cause);
+    let begun = failpoint::around("runner.begin-attempt", begun).await?;
     let is_clean = match begun.disposition() {
         jobgraph::Disposition::Clean => true,
         jobgraph::Disposition::Fresh
@@ -70,7 +72,8 @@ pub(super) async fn begin_cluster(
         engine_path: engine.path.clone(),
         place: ports.place.clone().map(Into::into),
     };
-    let begun = match or_refused(ports.record.begin_cluster(fence, request).await)? {
+    let begun = ports.record.begin_cluster(fence, request);
+    let begun = match or_refused(failpoint::around("runner.begin-cluster", begun).await)? {
         Ok(begun) => begun,
         Err(refused) => return Ok(Err(refused)),
     };

@@ -92,8 +92,10 @@ fn provider(service: &str, registry: &Registry) -> Result<SdkMeterProvider, BoxE
     let resource = Resource::builder().with_service_name(service.to_owned()).build();
     let mut provider = SdkMeterProvider::builder().with_resource(resource).with_reader(shown);
     if has_collector() {
-        let exporter =
-            opentelemetry_otlp::MetricExporter::builder().with_tonic().with_timeout(FLUSH).build()?;
+        let exporter = opentelemetry_otlp::MetricExporter::builder()
+            .with_tonic()
+            .with_timeout(FLUSH)
+            .build()?;
         provider =
             provider.with_reader(PeriodicReader::builder(exporter).with_interval(EVERY).build());
     }

@@ -53,7 +53,8 @@ async fn gather(reach: &Reach) -> String {
     for (name, text) in join_all(asked).await {
         let answered = u8::from(text.is_some());
         // Writing into a text cannot fail.
-        let _ = writeln!(answers, "mainspring_service_answers{{service_name=\"{name}\"}} {answered}");
+        let _ =
+            writeln!(answers, "mainspring_service_answers{{service_name=\"{name}\"}} {answered}");
         texts.extend(text);
     }
     texts.push(answers);

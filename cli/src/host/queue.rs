@@ -12,8 +12,10 @@ use tokio::sync::watch;
 
 use super::reconcile::Queue;
 
-static APPLICATIONS: Level =
-    Level::new("mainspring.applications", "Applications that have room on this host, or wait for it");
+static APPLICATIONS: Level = Level::new(
+    "mainspring.applications",
+    "Applications that have room on this host, or wait for it",
+);
 
 /// How often the record hears of a queue that has not changed. The record stops showing a queue
 /// that it has not heard of for 5 s.

@@ -51,8 +51,8 @@ impl Seat {
         }
         let place = reach.places.host().map_err(Failure::of_state)?;
         let me = place.uid();
-        let attendance = Hosts::new(reach.channel(ELECTOR), reach.clock.clone())
-            .attend(place, build::VERSION);
+        let attendance =
+            Hosts::new(reach.channel(ELECTOR), reach.clock.clone()).attend(place, build::VERSION);
         let hosts = attendance.hosts();
         let mut told = hosts.clone();
         let is_known = |hosts: &Vec<Host>| hosts.iter().any(|host| host.place.uid() == me);

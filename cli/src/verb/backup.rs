@@ -1,5 +1,6 @@
 //! `backup` writes the whole record into a file, while applications run.
 
+use std::io;
 use std::path::PathBuf;
 
 use client::backup::{self, BackupWriter};
@@ -15,10 +16,10 @@ use crate::session::Session;
 
 /// Write the whole record into a file.
 ///
-/// Applications may run meanwhile. The file holds what the record knows and the bytes that it points
-/// to (graphs, results, pinned artifacts, output of processes), secrets of applications included. It
-/// does not hold outputs and checkpoints, which lie where the applications put them, nor the
-/// deployment's key. `mainspring restore` reads it.
+/// Applications may run meanwhile. The file holds what the record knows and the bytes that it
+/// points to (graphs, results, pinned artifacts, output of processes), secrets of applications
+/// included. It does not hold outputs and checkpoints, which lie where the applications put them,
+/// nor the deployment's key. `mainspring restore` reads it.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "  mainspring backup /backups/mainspring-$(date +%F)")]
 pub(crate) struct BackupArgs {
@@ -28,16 +29,21 @@ pub(crate) struct BackupArgs {
 }
 
 pub(crate) async fn run(args: BackupArgs, session: &Session) -> OrFailure<Exit> {
-    let unusable = |error| Failure::usage(format!("{}: {error}", args.file.display()));
-    let channel = session.record().await?;
-    let mut writer = BackupWriter::create(&args.file).map_err(unusable)?;
-    let end = match write(channel, &mut writer).await {
-        Ok(end) => end,
-        Err(failure) => {
-            writer.abort();
-            return Err(failure);
-        }
+    let unusable = |error: io::Error| {
+        Failure::usage(format!("{}: {error}", args.file.display()))
+            .help("name a file that is not there yet, where you may write and where there is room")
     };
+    let mut writer = BackupWriter::create(&args.file).map_err(unusable)?;
+    let mut parts = backup::read(session.record().await?).await?;
+    let mut end = None;
+    while let Some(part) = parts.next().await {
+        let part = part?;
+        writer.add(&part).map_err(unusable)?;
+        if let Some(Part::End(told)) = part.part {
+            end = Some(told);
+        }
+    }
+    let end = end.ok_or_else(|| Failure::internal("the record ended its backup too early"))?;
     let bytes = writer.finish().map_err(unusable)?;
     let BackupEnd { entries, payloads, .. } = end;
     let file = args.file.display().to_string();
@@ -53,20 +59,4 @@ pub(crate) async fn run(args: BackupArgs, session: &Session) -> OrFailure<Exit> 
         }
     }
     Ok(Exit::SUCCEEDED)
-}
-
-async fn write(
-    channel: chassis::channel::GrpcChannel,
-    writer: &mut BackupWriter,
-) -> OrFailure<BackupEnd> {
-    let mut parts = backup::read(channel).await?;
-    let mut end = None;
-    while let Some(part) = parts.next().await {
-        let part = part?;
-        writer.add(&part)?;
-        if let Some(Part::End(told)) = part.part {
-            end = Some(told);
-        }
-    }
-    end.ok_or_else(|| Failure::internal("the record ended its backup too early"))
 }

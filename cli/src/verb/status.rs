@@ -344,9 +344,8 @@ mod tests {
         let host = "node-8".to_owned();
         application.cluster =
             Some(proto::api::Cluster { incarnation: 3, host, ..Default::default() });
-        let shown = |application: &Application| {
-            head(application, SystemTime::UNIX_EPOCH, &str::to_owned)
-        };
+        let shown =
+            |application: &Application| head(application, SystemTime::UNIX_EPOCH, &str::to_owned);
         assert!(!shown(&application).contains("node-8"), "the only host is not worth a word");
         application.leadership.as_mut().expect("it is led").leader = "node-7/runner-0".into();
         let text = shown(&application);

@@ -21,7 +21,8 @@ const DIGEST: u64 = DIGEST_BYTES as u64;
 /// The most bytes that one part may have: what a message may have.
 const LARGEST: u64 = MAX_MESSAGE_BYTES as u64;
 
-/// A file that is being written. It gets its name once it is whole.
+/// A file that is being written. It gets its name once it is whole, and is removed if the value is
+/// dropped before.
 #[derive(Debug)]
 pub struct BackupWriter {
     file: BufWriter<File>,
@@ -35,8 +36,7 @@ impl BackupWriter {
     /// Begins a file that only its owner can read: a backup holds secrets.
     pub fn create(path: &Path) -> io::Result<Self> {
         if path.try_exists()? {
-            let text = format!("{} is there already", path.display());
-            return Err(io::Error::new(ErrorKind::AlreadyExists, text));
+            return Err(io::Error::new(ErrorKind::AlreadyExists, "it is there already"));
         }
         let new = path.with_added_extension("unfinished");
         let file =
@@ -62,15 +62,17 @@ impl BackupWriter {
         Ok(self.bytes)
     }
 
-    /// Removes what was written.
-    pub fn abort(self) {
-        let _ = fs::remove_file(&self.new);
-    }
-
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.update(bytes);
         self.bytes += bytes.len() as u64;
         self.file.write_all(bytes)
+    }
+}
+
+impl Drop for BackupWriter {
+    fn drop(&mut self) {
+        // A whole file has its own name by now, so that there is nothing to remove.
+        let _ = fs::remove_file(&self.new);
     }
 }
 
@@ -83,10 +85,7 @@ pub struct BackupReader {
 impl BackupReader {
     /// Opens a file once all of its bytes were seen to be those that were written.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let damaged = |why: &str| {
-            let text = format!("{}: {why}", path.display());
-            io::Error::new(ErrorKind::InvalidData, text)
-        };
+        let damaged = |why| io::Error::new(ErrorKind::InvalidData, why);
         let mut file = BufReader::new(File::open(path)?);
         let bytes = file.get_ref().metadata()?.len();
         let mut line = [0; LINE.len()];
@@ -160,7 +159,7 @@ mod tests {
 
     fn parts() -> Vec<BackupPart> {
         [1, 200, 100_000]
-            .map(|size| BackupPart { part: Some(Part::Chunk(vec![7; size].into())) })
+            .map(|size| BackupPart { part: Some(Part::Chunk(vec![7_u8; size].into())) })
             .to_vec()
     }
 
@@ -182,6 +181,15 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         let again = BackupWriter::create(&path).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::AlreadyExists, "no backup replaces another one");
+    }
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = BackupWriter::create(&directory.path().join("record.backup")).unwrap();
+        writer.add(&parts()[0]).unwrap();
+        drop(writer);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     }
 
     #[test]

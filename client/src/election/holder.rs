@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, timeout};
+use chassis::failpoint;
 use proto::Epoch;
 use tokio::sync::{oneshot, watch};
 
@@ -216,7 +217,7 @@ impl Holder {
     /// Renews each quarter on one stream.
     async fn renew(&mut self, talk: &mut Talk, term: &mut Term) -> Broke {
         let clock = self.election.clock.clone();
-        let mut renew_at = talk.renew() + term.lease / QUARTERS;
+        let mut renew_at = talk.renew().await + term.lease / QUARTERS;
         loop {
             let given_up_at = term.given_up_at();
             // Before the first acknowledgement the holder has no leadership, so there is no loop
@@ -230,14 +231,17 @@ impl Holder {
             };
             tokio::select! {
                 heard = talk.hear() => match heard {
-                    Ok(Heard::Renewed(sent_at)) => self.acknowledged(term, sent_at),
+                    Ok(Heard::Renewed(sent_at)) => {
+                        self.acknowledged(term, sent_at);
+                        failpoint::hit("runner.after-renew").await;
+                    }
                     Ok(Heard::Lost(cause)) => return Broke::Lost(cause),
                     Ok(Heard::Standby(_) | Heard::Elected { .. }) => {}
                     Err(error) if is_away(&error) => return Broke::Away(error),
                     Err(error) => return Broke::Lost(error.to_string()),
                 },
                 () = clock.sleep_until(given_up_at) => return Broke::Lost("lease expired".to_owned()),
-                () = due => renew_at = talk.renew() + term.lease / QUARTERS,
+                () = due => renew_at = talk.renew().await + term.lease / QUARTERS,
             }
         }
     }

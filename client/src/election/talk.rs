@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SharedClock};
+use chassis::failpoint;
 use proto::Epoch;
 use proto::election::campaign_request::Message as Said;
 use proto::election::campaign_response::Message as Answered;
@@ -79,7 +80,8 @@ impl Talk {
 
     /// Sends a renewal and answers the time of sending. A stream that takes no renewal any more
     /// fails in [`hear`](Self::hear).
-    pub(super) fn renew(&mut self) -> Boot {
+    pub(super) async fn renew(&mut self) -> Boot {
+        failpoint::hit("runner.before-renew").await;
         self.sequence += 1;
         let sent_at = self.clock.boot();
         let renew =

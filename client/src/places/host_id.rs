@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
-use chassis::disk;
+use chassis::{disk, failpoint};
 use proto::{Place, PlaceUid};
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,7 @@ fn read(path: &Path) -> io::Result<Place> {
         about(ErrorKind::InvalidData, &format!("{remedy} ({why})"))
     };
     let HostId { name, uid } = serde_json::from_slice(&text).map_err(|error| damaged(&error))?;
+    failpoint::on_host(&name);
     Place::host(&name, uid).map_err(|invalid| damaged(&invalid))
 }
 

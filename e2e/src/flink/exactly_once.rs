@@ -91,7 +91,8 @@ fn committed(directory: &Path) -> Vec<PathBuf> {
     visible.map(|file| file.path()).collect()
 }
 
-fn tally(directory: &Path, numbers: u64) -> Tally {
+/// Counts what the committed files in a directory hold of so many numbers.
+pub fn tally(directory: &Path, numbers: u64) -> Tally {
     let mut times = BTreeMap::<u64, u64>::new();
     let mut counts = BTreeMap::<u64, Vec<u64>>::new();
     for file in committed(directory) {

@@ -53,7 +53,7 @@ impl Moment {
             (host, Some(marker))
         };
         match self {
-            Self::Dirty => held(host, "runner.in-teardown"),
+            Self::Dirty => held(host, "runner.before-teardown"),
             Self::InTeardown => held(host, "lifecycle.in-teardown"),
             _ => (host, None),
         }

@@ -35,7 +35,7 @@ fn main_ran_alone(bed: &Deployment, thawed: Instant) {
 
 #[test]
 fn a_host_that_was_frozen_while_a_job_ran_ends_what_was_superseded_and_nothing_else() {
-    let (bed, marker) = Deployment::new().with_failpoint("runner.job-running", "hold");
+    let (bed, marker) = Deployment::new().with_failpoint("runner.after-submit", "hold");
     let bed = bed.start(2);
     let out = submit_squares(&bed, 0);
     eventually("the leader is held", || marker.exists());

@@ -107,20 +107,20 @@ macro_rules! a_host_dies_and_is_given_up {
 }
 
 a_host_dies_and_is_given_up! {
-    a_host_that_dies_before_main_is_replaced_and_can_be_given_up at "runner.before-main"
-    a_host_that_dies_while_a_job_runs_is_replaced_and_can_be_given_up at "runner.job-running"
+    a_host_that_dies_before_main_is_replaced_and_can_be_given_up at "runner.before-main-starting"
+    a_host_that_dies_while_a_job_runs_is_replaced_and_can_be_given_up at "runner.after-submit"
 }
 
 #[test]
 fn nothing_is_waited_for_on_a_host_that_dies_before_clean() {
-    let bereaved = Bereaved::at(Deployment::new(), "runner.before-clean", false);
+    let bereaved = Bereaved::at(Deployment::new(), "runner.before-mark-clean", false);
     wait_for_squares(&bereaved.bed, bereaved.survivor, "clean").exits(0);
     bereaved.has_one_end();
 }
 
 #[test]
 fn a_host_that_comes_back_cleans_itself_and_is_not_given_up() {
-    let mut bereaved = Bereaved::at(Deployment::on_three_members(), "runner.job-running", true);
+    let mut bereaved = Bereaved::at(Deployment::on_three_members(), "runner.after-submit", true);
     bereaved.waits_for_the_dead_host();
     let left = intents::of(bereaved.bed.host(bereaved.survivor));
     assert!(left.iter().any(|key| key.contains("/cluster/")), "the dead host's: {left:?}");
@@ -133,7 +133,7 @@ fn a_host_that_comes_back_cleans_itself_and_is_not_given_up() {
 
 #[test]
 fn an_abandoned_application_does_not_wait_and_its_dead_host_cleans_itself_later() {
-    let mut bereaved = Bereaved::at(Deployment::new(), "runner.job-running", true);
+    let mut bereaved = Bereaved::at(Deployment::new(), "runner.after-submit", true);
     bereaved.waits_for_the_dead_host();
     let (host, name) = (bereaved.bed.host(bereaved.survivor), bereaved.bed.name(bereaved.dead));
     host.run(&["abandon", "squares", "--yes", "--wait"]).exits(0);

@@ -6,13 +6,13 @@ use crate::{has_each_row_once, nothing_is_left, squares, wait_for_squares};
 
 /// Where a leader is killed, round by round. The first two are those of the short form.
 const POINTS: [&str; 7] = [
-    "runner.job-running",
-    "runner.in-teardown",
-    "runner.before-main",
+    "runner.after-submit",
+    "runner.before-teardown",
+    "runner.before-main-starting",
     "runner.in-main",
-    "runner.job-ended",
-    "runner.published",
-    "runner.before-clean",
+    "runner.before-publish",
+    "runner.before-answer",
+    "runner.before-mark-clean",
 ];
 
 /// Kills a leader in each of so many runs.

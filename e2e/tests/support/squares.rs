@@ -1,8 +1,9 @@
 //! An application of two jobs that has one right outcome, whatever dies under it.
 
 use std::path::Path;
+use std::time::Duration;
 
-use e2e::process::{eventually, is_gone, signal};
+use e2e::process::{eventually, eventually_within, is_gone, signal};
 use e2e::{Finished, Host, Running};
 
 /// Two jobs: one writes, the other reads back.
@@ -12,6 +13,10 @@ COPY (SELECT value, value * value AS square FROM (VALUES (1), (2), (3)) AS t(val
 -- job: report
 SELECT 14 AS sum;
 ";
+
+/// How long a process may still come to a point when the application is clean: a leader resigns
+/// then, and the host ends contenders.
+const LAST_STEPS: Duration = Duration::from_secs(20);
 
 /// Starts the script with two contenders.
 pub(crate) fn start(host: &Host) -> Running {
@@ -29,11 +34,13 @@ pub(crate) fn start(host: &Host) -> Running {
     ])
 }
 
-/// Runs the script with one failpoint armed.
+/// Runs the script with one failpoint armed, which has to be reached.
+#[track_caller]
 pub(crate) fn run_with(host: Host, point: &str, action: &str) -> (Host, Finished) {
     let (host, marker) = host.with_failpoint(point, action);
     let run = start(&host).finish();
-    assert!(marker.exists(), "{point} was never reached\n{}", run.stderr);
+    let reached = format!("{point} is reached, beside:\n{}", run.stderr);
+    eventually_within(LAST_STEPS, &reached, || marker.exists());
     (host, run)
 }
 
@@ -41,7 +48,7 @@ pub(crate) fn run_with(host: Host, point: &str, action: &str) -> (Host, Finished
 /// application has its one right outcome.
 #[track_caller]
 pub(crate) fn kill_under_a_running_application(host: Host, service: &str) {
-    let (host, marker) = host.with_failpoint("runner.job-running", "hold");
+    let (host, marker) = host.with_failpoint("runner.after-submit", "hold");
     let run = start(&host);
     eventually("the leader is held", || marker.exists());
     let pid = host.pid_of(service).expect("host.json names it");

@@ -92,7 +92,8 @@ impl MetricsService for Counted {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let scopes = request.into_inner().resource_metrics.into_iter().flat_map(|of| of.scope_metrics);
+        let told = request.into_inner().resource_metrics;
+        let scopes = told.into_iter().flat_map(|of| of.scope_metrics);
         let names = scopes.flat_map(|scope| scope.metrics).map(|metric| metric.name);
         self.0.lock().unwrap().extend(names);
         Ok(Response::new(ExportMetricsServiceResponse::default()))

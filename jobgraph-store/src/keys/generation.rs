@@ -74,6 +74,10 @@ pub struct GenerationState {
     /// decided without the job cannot commit.
     #[prost(uint32, tag = "4")]
     pub jobs: u32,
+    /// How many clusters in a row were replaced by one of another host before they brought
+    /// anything.
+    #[prost(uint32, tag = "5")]
+    pub moves: u32,
 }
 
 impl GenerationState {

@@ -53,6 +53,7 @@ pub(crate) fn samples() -> Vec<(&'static str, Key, Bytes)> {
         stderr_tail: text("oh"),
         overlapped: true,
         jobs: 2,
+        moves: 0,
         record: None,
     };
     state.application_mut().reason = text("R");

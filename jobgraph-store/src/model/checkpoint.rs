@@ -83,6 +83,7 @@ pub fn add(
     {
         // The incarnation came to something: the next one goes on from here.
         cluster.barren_incarnations = 0;
+        draft.dossier.state.moves = 0;
     }
     Ok(())
 }

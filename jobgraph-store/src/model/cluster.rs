@@ -11,6 +11,11 @@ use super::{Dossier, Draft, Refusal};
 /// begun.
 pub const MAX_BARREN: u32 = 3;
 
+/// So many clusters in a row may be replaced by one of another host before they bring anything. They
+/// did not die, as far as is known, but a cluster that takes its leader's host down with it would
+/// move from host to host for ever.
+pub const MAX_MOVES: u32 = 12;
+
 /// The condition that a leader sets to false when a process of the cluster has died and is started
 /// again.
 const PROCESSES_LIVE: &str = "ProcessesLive";
@@ -68,14 +73,16 @@ pub fn begin(
         return Err(dossier.already_ended());
     }
     // What is replaced by a cluster of another place did not die; its leader did.
-    let barren =
-        if is_taken_over(dossier, place.as_ref())? { barren.saturating_sub(1) } else { barren };
-    if barren >= MAX_BARREN {
-        return Err(Refusal::ClusterKeepsDying {
-            application: dossier.application.clone(),
-            count: barren,
-        });
+    let moves = is_taken_over(dossier, place.as_ref())?;
+    let barren = if moves { barren.saturating_sub(1) } else { barren };
+    let moved = dossier.state.moves + u32::from(moves);
+    for (count, most) in [(barren, MAX_BARREN), (moved, MAX_MOVES)] {
+        if count >= most {
+            let application = dossier.application.clone();
+            return Err(Refusal::ClusterKeepsDying { application, count });
+        }
     }
+    dossier.state.moves = moved;
     dossier.cluster.incarnation += 1;
     dossier.cluster.generation = fence.application.generation.get();
     dossier.cluster.request_id.clone_from(&request.request_id);

@@ -192,14 +192,14 @@ fn with_tail(draft: &Draft, mut end: ApplicationEnd) -> ApplicationEnd {
     end
 }
 
-/// Records that nothing is left to do, except for what was given up. `elsewhere` has the shares of
-/// other places than the leader's: clean waits for them, unless the application is abandoned.
+/// Records that nothing is left to do, except for what was given up. `unreleased` has the shares
+/// whose end the leader has not seen: clean waits for them, unless the application is abandoned.
 /// `true`: the generation was not clean before.
 pub fn mark_clean(
     draft: &mut Draft,
     fence: &EpochFence,
     leftovers: &[String],
-    elsewhere: &[Share],
+    unreleased: &[Share],
 ) -> Result<bool, Refusal> {
     draft.dossier.check_epoch(fence)?;
     if draft.dossier.is_clean() {
@@ -208,13 +208,13 @@ pub fn mark_clean(
     if !draft.dossier.is_terminal() {
         return Err(Refusal::NotEnded(draft.dossier.application.clone()));
     }
-    if !elsewhere.is_empty() && !draft.dossier.desired.abandon {
-        let places = elsewhere.iter().map(Share::name).collect();
+    if !unreleased.is_empty() && !draft.dossier.desired.abandon {
+        let places = unreleased.iter().map(Share::name).collect();
         let application = draft.dossier.application.clone();
         return Err(Refusal::PlacesNotReleased { application, places });
     }
     // The intents of these places stay, so that a place which comes back ends what it runs.
-    let shares = elsewhere.iter().map(Share::leftover);
+    let shares = unreleased.iter().map(Share::leftover);
     let leftovers: Vec<String> = shares.chain(leftovers.iter().cloned()).collect();
     let now = draft.at();
     let app = draft.app();

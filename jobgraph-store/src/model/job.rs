@@ -258,6 +258,7 @@ pub fn ended(
         && let Some(cluster) = draft.app().cluster.as_mut()
     {
         cluster.barren_incarnations = 0;
+        draft.dossier.state.moves = 0;
     }
     Ok(answer)
 }

@@ -2,8 +2,9 @@
 //!
 //! A place has a share while its lifecycle has an intent of a cluster in the record: it may start
 //! the process, or the process lives. Only that lifecycle can tell when the process is gone, so an
-//! application waits with clean for every place but the leader's own, whose teardown the leader has
-//! seen itself. An abandoned application does not wait; what it names as left are those shares.
+//! application waits with clean for every share but one: that of the current incarnation at the
+//! leader's own place, whose teardown the leader has seen itself. An abandoned application does not
+//! wait; what it names as left are those shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,9 +42,8 @@ pub fn shares(processes: &[jobgraph::Process], own: Option<&Place>) -> Result<Ve
     for intent in processes.iter().filter(|process| process::is_intended_for_cluster(process)) {
         let place = Place::read(intent.place.clone())?.or_else(|| own.cloned());
         let uid = place.as_ref().map(Place::uid);
-        let share = shares
-            .entry(uid)
-            .or_insert_with(|| Share { place, incarnations: BTreeSet::new() });
+        let share =
+            shares.entry(uid).or_insert_with(|| Share { place, incarnations: BTreeSet::new() });
         share.incarnations.insert(intent.number);
     }
     Ok(shares.into_values().collect())
@@ -54,15 +54,23 @@ pub fn of_leader(attempt: &AttemptFence, own: Option<&Place>) -> Result<Option<P
     Ok(Place::read(attempt.place.clone())?.or_else(|| own.cloned()))
 }
 
-/// The shares of other places than the leader's.
-pub fn elsewhere(
+/// The shares whose end the leader has not seen: those of other places, and at its own place those
+/// of incarnations that were replaced. A leader tears down the current incarnation and no other;
+/// the next one ends what was before it only where it is provisioned, which a cancel may prevent.
+pub fn unreleased(
     dossier: &Dossier,
     processes: &[jobgraph::Process],
     own: Option<&Place>,
 ) -> Result<Vec<Share>, Refusal> {
     let leader = of_leader(&dossier.attempt, own)?;
+    let current = dossier.cluster.incarnation;
     let mut shares = shares(processes, own)?;
-    shares.retain(|share| share.uid() != leader.as_ref().map(Place::uid));
+    for share in &mut shares {
+        if share.uid() == leader.as_ref().map(Place::uid) {
+            share.incarnations.retain(|number| *number < current);
+        }
+    }
+    shares.retain(|share| !share.incarnations.is_empty());
     Ok(shares)
 }
 

@@ -61,7 +61,8 @@ impl Service {
             told: BackupEnd::default(),
         };
         let parts = futures::stream::try_unfold(backup, |mut backup| async move {
-            Ok(backup.part().await?.map(|part| (part, backup)))
+            let part = backup.part().await?;
+            Ok::<_, Error>(part.map(|part| (part, backup)))
         });
         let parts = futures::stream::iter([Ok(Part::Header(header))]).chain(parts);
         Ok(parts.map_ok(|part| BackupPart { part: Some(part) }).boxed())

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::record::limits::CHUNK_BYTES;
 use bytes::Bytes;
 use chassis::clock::timeout;
+use chassis::failpoint;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use proto::{ApplicationRef, Digest, Generation};
 use sha2::{Digest as _, Sha256};
@@ -86,7 +87,7 @@ impl Service {
             })
             .into());
         }
-        writer.finish().await.map_err(error)?;
+        failpoint::around("store.put-payload", writer.finish()).await.map_err(error)?;
         Ok(false)
     }
 

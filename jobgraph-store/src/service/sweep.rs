@@ -61,6 +61,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime};
 
+use chassis::failpoint;
 use proto::{ApplicationRef, Digest, Generation};
 
 use super::load::revision_of;
@@ -153,7 +154,8 @@ impl Service {
             return Ok(false);
         }
         let condemned = SweepMark { sweeping: true, ..mark };
-        match self.mark(digest, revision, &condemned).await? {
+        let condemning = self.mark(digest, revision, &condemned);
+        match failpoint::around("store.condemn", condemning).await? {
             Some(revision) => self.end_sweep(digest, condemned, revision).await,
             None => Ok(false),
         }
@@ -179,14 +181,15 @@ impl Service {
             return Ok(false);
         }
         if load::one::<Sweeps>(&view, 1)?.unwrap_or_default().number <= mark.number {
-            self.raise_above(mark.number).await?;
+            failpoint::around("store.raise", self.raise_above(mark.number)).await?;
         }
         let key = payload::sweep_key(digest);
         let compares = vec![Compare { key: key.clone(), revision: Some(condemned) }];
         let dropping = Transaction { compares, operations: vec![Operation::Delete(key)] };
-        match self.commit(dropping).await? {
+        match failpoint::around("store.drop", self.commit(dropping)).await? {
             Commit::Committed(_) => {
-                self.blobs.remove(name(digest, mark)).await?;
+                let removing = self.blobs.remove(name(digest, mark));
+                failpoint::around("store.remove", removing).await?;
                 Ok(true)
             }
             // Another store has ended this sweep.

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use chassis::backoff::Backoff;
+use chassis::failpoint;
 use chassis::telemetry::metrics::Took;
 use proto::{ApplicationRef, Digest};
 
@@ -98,10 +99,17 @@ impl Service {
             let (loaded, read) = self.load_beside(application, beside).await?;
             let mut draft = Draft::new(loaded.dossier.clone(), self.clock.wall());
             let (answer, extra) = decide(&mut draft, &read)?;
+            let points = !extra.pointers.is_empty();
             let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
                 return Ok((answer, loaded));
             };
-            let revision = match self.commit(transaction).await? {
+            let committing = self.commit(transaction);
+            let committed = if points {
+                failpoint::around("store.point", committing).await?
+            } else {
+                committing.await?
+            };
+            let revision = match committed {
                 Commit::Conflict(_) => {
                     self.clock.sleep(backoff.next_delay()).await;
                     continue;
@@ -121,19 +129,19 @@ impl Service {
 
     /// Commits a transaction, with the places around the commit where a test can end the process.
     pub(crate) async fn commit(&self, transaction: Transaction) -> Result<Commit, Error> {
-        chassis::failpoint::hit("store.before-commit").await;
-        let began = self.clock.boot();
-        let committed = self.metadata.commit(transaction).await;
-        let outcome = match &committed {
-            Ok(Commit::Committed(_)) => "committed",
-            Ok(Commit::Conflict(_)) => "conflict",
-            Err(_) => "failed",
+        let committing = async {
+            let began = self.clock.boot();
+            let committed = self.metadata.commit(transaction).await;
+            let outcome = match &committed {
+                Ok(Commit::Committed(_)) => "committed",
+                Ok(Commit::Conflict(_)) => "conflict",
+                Err(_) => "failed",
+            };
+            let took = self.clock.boot().saturating_duration_since(began);
+            COMMITS.record(took, &[("outcome", outcome)]);
+            committed
         };
-        let took = self.clock.boot().saturating_duration_since(began);
-        COMMITS.record(took, &[("outcome", outcome)]);
-        let committed = committed?;
-        chassis::failpoint::hit("store.after-commit").await;
-        Ok(committed)
+        Ok(failpoint::around("store.commit", committing).await?)
     }
 
     /// The difference as a transaction; `None` if nothing differs.

@@ -58,8 +58,9 @@ impl Host {
     async fn begin(&mut self) {
         self.shutdown = Shutdown::new();
         let (listen, state_dir) = (Some(self.endpoint.clone()), self.directory.path().to_owned());
-        let (etcd, blobs, run_as, shared) = Default::default();
-        let args = Args { listen, state_dir, etcd, blobs, past_seconds: 900, run_as, shared };
+        let (network, etcd, blobs, run_as, shared) = Default::default();
+        let past_seconds = 900;
+        let args = Args { listen, network, state_dir, etcd, blobs, past_seconds, run_as, shared };
         let shutdown = self.shutdown.clone();
         let footing = Footing { transport: transport(), clock: clock(), shutdown };
         self.server = Some(tokio::spawn(jobgraph_store::serve(args, footing)));

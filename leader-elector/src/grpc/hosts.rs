@@ -65,10 +65,13 @@ fn introduced(host: wire::Host) -> Result<(Place, String), Error> {
         return Err(malformed("host.place", "the place that the host is"));
     };
     if place.kind != Place::HOST {
-        return Err(malformed("host.place.kind", format!("`{}`: only a host attends", Place::HOST)));
+        return Err(malformed(
+            "host.place.kind",
+            format!("`{}`: only a host attends", Place::HOST),
+        ));
     }
-    let place = Place::try_from(place)
-        .map_err(|invalid| malformed("host.place", invalid.to_string()))?;
+    let place =
+        Place::try_from(place).map_err(|invalid| malformed("host.place", invalid.to_string()))?;
     if host.version.len() > MAX_VERSION_BYTES {
         return Err(malformed("host.version", format!("at most {MAX_VERSION_BYTES} bytes")));
     }

@@ -193,10 +193,8 @@ async fn a_stream_that_says_nothing_is_ended() {
 #[tokio::test]
 async fn hosts_attend_again_by_themselves_when_the_elector_is_back() {
     let mut host = Host::here().await;
-    let (first, second) = (
-        host.hosts().attend(place("a", 1), "0.1.0"),
-        host.hosts().attend(place("b", 2), "0.1.0"),
-    );
+    let (first, second) =
+        (host.hosts().attend(place("a", 1), "0.1.0"), host.hosts().attend(place("b", 2), "0.1.0"));
     told(&first, &["a", "b"]).await;
     host.stop().await;
     host.start_here().await;

@@ -39,7 +39,8 @@ const BATCHES_AHEAD: usize = 4;
 ///
 /// The service writes an intent before every start, and after an end it writes a tombstone or
 /// forgets the intent, because lifecycle itself stores nothing: a lifecycle that is killed, or one
-/// on another host, learns here what may live. All calls may be repeated, so an unknown outcome is one to repeat.
+/// on another host, learns here what may live. All calls may be repeated, so an unknown outcome is
+/// one to repeat.
 #[derive(Clone)]
 pub struct Store {
     record: Arc<dyn Record>,

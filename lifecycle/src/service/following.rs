@@ -1,6 +1,7 @@
 //! Between calls, the record is followed for the clusters of this host: a leader on another host
 //! does not end what it has replaced or needs no more. What is over ends here, and its intents are
-//! forgotten once nothing of it lives, so that the application may become clean.
+//! forgotten once nothing of it lives, so that the application may become clean. Now and then the
+//! record is asked as well for what it has of this host and nobody minds.
 
 use std::time::Duration;
 
@@ -15,19 +16,28 @@ use crate::model::GroupId;
 /// How often the record is asked for each cluster, give or take a fifth.
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// Of so many passes one looks for what nobody minds: about one in a minute.
+const PASSES_PER_SEARCH: u32 = 12;
+
 impl Lifecycle {
     /// Follows the record for as long as the process lives. A pass asks once for each cluster that
-    /// is minded when the pass begins, evenly spread over the pass, and the next pass begins when
+    /// is known when the pass begins, evenly spread over the pass, and the next pass begins when
     /// the last answer has been acted on: no cluster is asked for twice at once.
     pub async fn follow_record(self) {
         let mut adopted = self.0.adopted.subscribe();
         // Waiting cannot fail: the sender lives in `self`.
         let _ = adopted.wait_for(|adopted| *adopted).await;
+        let mut passes = 0;
         loop {
+            passes = (passes + 1) % PASSES_PER_SEARCH;
             // Lifecycles that were started together do not ask together for long.
             let pass = PERIOD.mul_f64(rand::random_range(0.8..1.2));
             let end = self.0.clock.boot() + pass;
-            let (lifecycle, clusters) = (&self, self.clusters());
+            let (lifecycle, mut clusters) = (&self, self.clusters());
+            if passes == 0 {
+                clusters.extend(self.unminded().await);
+                self.clear_attempts().await;
+            }
             let count = u32::try_from(clusters.len()).unwrap_or(u32::MAX);
             let share = pass / count.saturating_add(1);
             let asked = clusters.into_iter().zip(1_u32..).map(|(cluster, turn)| async move {
@@ -46,9 +56,6 @@ impl Lifecycle {
             return;
         }
         let _alone = self.alone(&cluster.application.id).await;
-        if self.group(cluster).is_none() {
-            return;
-        }
         // The calls before this turn may have changed what the first answer was about.
         let Some(why) = self.why_over(cluster).await else { return };
         tracing::warn!("{cluster}: it is ended: {why}");

@@ -334,6 +334,10 @@ impl Substrate for Local {
         read.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
+    async fn attempted(&self) -> Vec<ApplicationRef> {
+        attempts::generations(&self.places)
+    }
+
     async fn sweep(&self, scope: &Scope) -> Leftovers {
         let marked = |_: &Process, mark: &OwnerMark| {
             self.group_of(mark).is_some_and(|group| scope.holds(&group))

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use chassis::clock::Clock as _;
+use lifecycle::record::{Intent, IntentState};
 use proto::{Incarnation, Reason};
 
 use crate::host::{here, there};
+use crate::laws;
 use crate::wire::{Wire, fence, role, within};
 
 /// The process of the first incarnation.
@@ -13,6 +15,9 @@ const WORKER: &str = "orders/4/cluster/1/worker/0";
 
 /// Longer than two questions about one cluster are apart, by the clock of lifecycle.
 const PASSES: Duration = Duration::from_secs(15);
+
+/// Longer than two searches for what nobody minds are apart.
+const SEARCH: Duration = Duration::from_secs(80);
 
 /// A host on which the first incarnation runs, and whose lifecycle follows the record.
 async fn running() -> Wire {
@@ -112,6 +117,41 @@ async fn a_cluster_is_not_forgotten_while_a_process_of_it_withstands_its_end() {
     assert_eq!(wire.record.intended_at(&here()).await, [WORKER], "and does not forget it, either");
     wire.memory.set_withstanding(false);
     is_ended(&wire).await;
+}
+
+/// Red without the search: the application would never be clean.
+#[tokio::test]
+async fn an_intent_that_nobody_minds_is_forgotten_once_it_is_over() {
+    let wire = Wire::following().await;
+    // The answer comes once all is found that an earlier lifecycle has left.
+    assert!(within(wire.client.list_processes(None)).await.unwrap().is_empty());
+    // The record has taken the intent late: the group was forgotten by then.
+    let late = Intent {
+        slot: laws::order(1, "").slot,
+        start: 1,
+        keeper: String::new(),
+        endpoint: String::new(),
+        detail: Vec::new(),
+        exit: String::new(),
+        state: IntentState::Intended,
+    };
+    within(wire.record.store(here()).put(&late, None)).await.unwrap();
+    let end = wire.clock.boot() + SEARCH;
+    let advanced = async || {
+        wire.clock.advance(Duration::from_millis(500));
+        wire.clock.boot() >= end
+    };
+    wire.until("time has passed", advanced).await;
+    assert_eq!(wire.record.intended_at(&here()).await, [WORKER], "its leader may ask for it");
+
+    wire.record.begin_at(2, there()).await;
+    wire.record.incarnation_at(2, there()).await;
+    let is_forgotten = async || {
+        wire.clock.advance(Duration::from_millis(500));
+        wire.record.keys().await.is_empty()
+    };
+    wire.until("it is forgotten", is_forgotten).await;
+    assert_eq!(refused(&wire, 2).await, Some(Reason::IncarnationSuperseded));
 }
 
 #[tokio::test]

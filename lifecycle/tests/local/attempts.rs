@@ -16,7 +16,7 @@ use crate::host::Host;
 use crate::{KEY, Machine, laws, lifecycle, tether_process, within};
 
 /// A main() of this attempt that has said something and goes on for as long as it is owned.
-async fn main_of(machine: &Machine, fence: &EpochFence) -> Owned {
+pub(crate) async fn main_of(machine: &Machine, fence: &EpochFence) -> Owned {
     let (application, epoch) = (&fence.application, fence.epoch.get());
     let at = AttemptPlaces::new(&machine.places, fence);
     for directory in [&at.directory, &at.control, &at.sockets] {

@@ -18,6 +18,7 @@ use lifecycle::service::Lifecycle;
 use proto::engine::{RestartPolicy, Role};
 use proto::{ApplicationRef, Epoch, EpochFence, Incarnation, Place};
 
+use crate::attempts::main_of;
 use crate::host::{Host, here, there};
 use crate::{KEY, Machine, laws, within};
 
@@ -144,4 +145,41 @@ async fn a_cluster_of_an_ended_application_is_released_for_the_leader_on_another
     one.ends_before_it_is_forgotten(&record, &here()).await;
     // Nothing of another place is in the way any more.
     record.mark_clean(2).await;
+}
+
+/// A host that keeps no contender any more is not asked to end one, and may have output that no
+/// other host has. Red without the search.
+#[tokio::test]
+async fn what_attempts_left_where_no_contender_is_goes_once_the_application_is_clean() {
+    let record = Host::with(&application()).await;
+    record.begin(1).await;
+    let one = OneHost::new(&record, here()).await;
+    let fence = EpochFence { application: application(), epoch: Epoch(1) };
+    let _owned = main_of(&one.machine, &fence).await;
+    record.end(1).await;
+    let work = one.machine.places.application_work(&application());
+    let end = one.clock.boot() + Duration::from_secs(80);
+    let advanced = async || {
+        one.clock.advance(Duration::from_millis(250));
+        one.clock.boot() >= end
+    };
+    one.machine.until("time has passed", advanced).await;
+    assert!(!one.machine.marked().is_empty() && work.exists(), "a leader may need it");
+
+    record.mark_clean(1).await;
+    let is_gone = async || {
+        one.clock.advance(Duration::from_millis(250));
+        !work.exists()
+    };
+    one.machine.until("it is removed", is_gone).await;
+    assert!(one.machine.marked().is_empty(), "{:?}", one.machine.marked());
+    let words = LogSource {
+        application: application(),
+        role: "main".into(),
+        replica: 0,
+        number: 1,
+        start: 0,
+    };
+    let are_kept = async || record.log(&words).await == (b"last words\n".to_vec(), true);
+    one.advance_until("what it said is in the record", are_kept).await;
 }

@@ -12,7 +12,9 @@ use client::tether::{Chunk, Exit, LastWords, Stream};
 use futures::StreamExt as _;
 use lifecycle::model::{self, Order, RoleSpec, Scope, Slot, port_keys};
 use lifecycle::record::LogSource;
-use lifecycle::substrate::{Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError};
+use lifecycle::substrate::{
+    Addresses, Adopted, Leftovers, Live, Output, Substrate, SubstrateError,
+};
 use tokio::sync::watch;
 
 /// A substrate whose processes are entries in a table. Clones share the table, like two lifecycles

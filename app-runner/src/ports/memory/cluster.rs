@@ -210,12 +210,8 @@ impl Substrate for World {
         let known = state.clusters.get(&host);
         if known.is_none_or(|cluster| cluster.incarnation != incarnation) {
             let news = watch::Sender::new(ClusterNews::Lives(Vec::new()));
-            let cluster = Processes {
-                incarnation,
-                jobs: BTreeMap::new(),
-                savepoints: BTreeMap::new(),
-                news,
-            };
+            let cluster =
+                Processes { incarnation, jobs: BTreeMap::new(), savepoints: BTreeMap::new(), news };
             state.clusters.insert(host, cluster);
             state.note(self.here("cluster", incarnation));
         }

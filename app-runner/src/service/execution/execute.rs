@@ -2,6 +2,7 @@
 
 use ::record::GraphRefused;
 use bytes::Bytes;
+use chassis::failpoint;
 use proto::{Digest, JobId, Reason, api, jobgraph, runner};
 use tokio::sync::mpsc;
 
@@ -100,7 +101,7 @@ impl MainService {
             .patiently("store a job graph", || async {
                 shared.ports.payloads.put(digest, call.graph.clone()).await?;
                 let put = shared.ports.record.put_job_graph(&shared.fence, request.clone());
-                match or_refused(put.await)? {
+                match or_refused(failpoint::around("runner.put-job-graph", put).await)? {
                     Err((GraphRefused::PayloadMissing, error)) => {
                         // The graph is put again here; a file only the program can put again.
                         self.check_files(&request.payload_digests).await?;

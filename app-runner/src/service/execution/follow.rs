@@ -1,5 +1,6 @@
 //! What a program is told of a job that it has executed: the job's progress, then its end.
 
+use chassis::failpoint;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use proto::{JobId, api, engine, job, jobgraph, runner};
@@ -41,11 +42,11 @@ impl MainService {
                     }
                 }
                 Some(News::Ended(end)) => {
-                    chassis::failpoint::hit("runner.published").await;
                     // The call leaves before the program hears of the end, so that the program's
                     // next call does not overlap with it.
                     drop(entered);
-                    if answers.send(Ok(Item::Ended(end))).await.is_ok() {
+                    let told = answers.send(Ok(Item::Ended(end)));
+                    if failpoint::around("runner.answer", told).await.is_ok() {
                         self.shared.tell(Fact::JobAnswered(job)).await;
                     }
                     return Ok(());

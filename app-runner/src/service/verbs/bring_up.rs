@@ -18,6 +18,7 @@ use crate::ports::PortResult;
 use crate::service::leading::or_refused;
 use crate::service::shared::Shared;
 use chassis::clock::Clock as _;
+use chassis::failpoint;
 
 /// One file of the application, as its spec names it.
 struct NamedFile {
@@ -181,7 +182,8 @@ pub(super) async fn pin(shared: &Arc<Shared>) -> Performed {
         .patiently("pin the artifacts", || async {
             put(shared, &files, swept.load(Ordering::Relaxed)).await?;
             let pin = shared.ports.record.pin_artifacts(&shared.fence, pins.clone());
-            or_refused(pin.await)?.map_err(|(PinRefused::PayloadMissing, error)| {
+            let pinned = or_refused(failpoint::around("runner.pin", pin).await)?;
+            pinned.map_err(|(PinRefused::PayloadMissing, error)| {
                 // A sweep is taking the payloads, or has taken them: present or not, they have to
                 // be put again.
                 swept.store(true, Ordering::Relaxed);

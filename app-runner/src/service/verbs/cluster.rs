@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::record::ClusterRefused;
 use chassis::clock::{Clock as _, timeout};
+use chassis::failpoint;
 use proto::{Incarnation, Reason, api, jobgraph};
 
 use super::Performed;
@@ -54,13 +55,14 @@ pub(super) async fn provision(shared: &Arc<Shared>, incarnation: Incarnation) ->
     let Some((plan, _)) = shared.described.get() else { return Ok(Vec::new()) };
     let traceparent = shared.attempt_id().traceparent;
     let provisioned = shared.patiently("provision the cluster", || {
-        shared.ports.substrate.provision(
+        let ready = shared.ports.substrate.provision(
             &shared.fence,
             incarnation,
             plan,
             &traceparent,
             &shared.deaths,
-        )
+        );
+        failpoint::around("runner.provision", ready)
     });
     match provisioned.await {
         Ok(cluster) => {
@@ -84,7 +86,8 @@ pub(super) async fn adopt(
     let submitted = shared.submitted_jobs();
     let adopt = shared.patiently("adopt the cluster", || async {
         leading::reach_jobs(&shared.ports, &shared.fence, &shared.holder, incarnation).await?;
-        shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted).await
+        let adopted = shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted);
+        failpoint::around("runner.adopt", adopted).await
     });
     match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
         Ok(Ok(jobs)) => {
@@ -114,7 +117,10 @@ pub(super) async fn record_ready(
         addresses: addresses.into_iter().collect(),
         message: String::new(),
     };
-    let record = || shared.ports.record.record_cluster(&shared.fence, ready.clone());
+    let record = || {
+        let recorded = shared.ports.record.record_cluster(&shared.fence, ready.clone());
+        failpoint::around("runner.record-ready", recorded)
+    };
     shared.patiently("record the cluster", record).await?;
     Ok(vec![Fact::ReadyRecorded(incarnation)])
 }

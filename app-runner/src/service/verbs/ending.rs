@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::record::{ApplicationEnd, EndRefused};
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
+use chassis::failpoint;
 use proto::{ApplicationRef, Incarnation, Reason, api, engine, job};
 
 use super::{Complaint, PAUSE, Performed, complain, read_again};
@@ -23,8 +24,9 @@ const MOMENT: Duration = Duration::from_millis(20);
 /// Their lifecycles look every 5 s at what they have to end.
 const PLACES_AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
 
-/// How long other hosts may take before people are told that the application waits for them.
-const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(5);
+/// How long other hosts may take before people are told that the application waits for them: two of
+/// their looks and the end of a cluster, so that an ordinary take-over is not told.
+const TELL_OF_PLACES_AFTER: Duration = Duration::from_secs(15);
 
 /// How often a sweep of staging is tried before the staging is recorded as left.
 const SWEEP_TRIES: u32 = 5;
@@ -47,7 +49,8 @@ pub(super) async fn record(
     let reason = why.reason.map(Reason::as_str).unwrap_or_default();
     let end = ApplicationEnd::new(view::wire_outcome(outcome), reason, &why.message);
     let recorded = shared.patiently("record the application's end", || async {
-        or_refused(shared.ports.record.end(&shared.fence, end.clone(), desired_revision).await)
+        let recorded = shared.ports.record.end(&shared.fence, end.clone(), desired_revision);
+        or_refused(failpoint::around("runner.record-end", recorded).await)
     });
     match recorded.await? {
         Ok(stands) => Ok(vec![Fact::EndRecorded(view::outcome(stands.outcome).unwrap_or(outcome))]),
@@ -81,9 +84,9 @@ fn is_told(why: &Failure, death: &str) -> bool {
 }
 
 pub(super) async fn teardown(shared: &Arc<Shared>, incarnation: Incarnation) -> Performed {
-    chassis::failpoint::hit("runner.in-teardown").await;
     let torn_down = shared.patiently("tear the cluster down", || {
-        shared.ports.substrate.teardown(&shared.fence, incarnation)
+        let torn_down = shared.ports.substrate.teardown(&shared.fence, incarnation);
+        failpoint::around("runner.teardown", torn_down)
     });
     let leftovers = match torn_down.await {
         Ok(leftovers) => leftovers,
@@ -261,12 +264,24 @@ async fn unshipped(shared: &Arc<Shared>) -> Vec<String> {
 }
 
 pub(super) async fn mark_clean(shared: &Arc<Shared>, leftovers: &[String]) -> Performed {
-    chassis::failpoint::hit("runner.before-clean").await;
-    // A host may hold processes that no view of the record has shown. Then this is refused and the
-    // record read again, which leads back to the wait for that host.
-    let mark = || shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
-    shared.patiently("mark the application clean", mark).await?;
-    Ok(vec![Fact::Clean])
+    let mark = || {
+        let marked = shared.ports.record.mark_clean(&shared.fence, leftovers.to_vec());
+        failpoint::around("runner.mark-clean", marked)
+    };
+    match shared.patiently("mark the application clean", mark).await {
+        Ok(()) => Ok(vec![Fact::Clean]),
+        // A host may hold processes that no view of the record has shown, which leads back to the
+        // wait for that host; and this host may, of a cluster that was replaced and not torn down,
+        // until its lifecycle has ended them.
+        Err(error) if error.reason == Some(Reason::PlacesNotReleased) => {
+            let (kind, reason, text) = ("leftover", Reason::PlacesNotReleased, error.message);
+            let complaint = Complaint { condition: "TornDown", kind, reason, text, job: None };
+            complain(shared, complaint).await;
+            shared.ports.clock.sleep(PAUSE).await;
+            Ok(read_again(shared).await)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::Clock as _;
+use chassis::failpoint;
 use proto::{Incarnation, JobId, Reason, job};
 
 use super::{Complaint, Performed, complain};
@@ -27,11 +28,15 @@ pub(super) async fn submit(
     // another write came through.
     shared
         .patiently("record a submission", || {
-            shared.ports.record.job_submitted(&shared.fence, job, incarnation)
+            let submitted = shared.ports.record.job_submitted(&shared.fence, job, incarnation);
+            failpoint::around("runner.record-submission", submitted)
         })
         .await?;
     let submitted = shared
-        .patiently("submit a job", || shared.ports.jobs.submit(incarnation, &submission))
+        .patiently("submit a job", || {
+            let submitted = shared.ports.jobs.submit(incarnation, &submission);
+            failpoint::around("runner.submit", submitted)
+        })
         .await;
     match submitted {
         Ok(()) => {}
@@ -47,7 +52,6 @@ pub(super) async fn submit(
                 .await;
         }
     }
-    chassis::failpoint::hit("runner.job-running").await;
     Ok(vec![Fact::Submitted { job, incarnation }])
 }
 
@@ -121,14 +125,15 @@ pub(super) async fn end(
 }
 
 pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Performed {
-    chassis::failpoint::hit("runner.job-ended").await;
     if shared.job(job).is_none_or(|job| job.end.is_none()) {
         shared.refresh().await?;
     }
-    publish_files(shared, job).await?;
-    shared
-        .patiently("record a publication", || shared.ports.record.published(&shared.fence, job))
-        .await?;
+    failpoint::around("runner.publish", publish_files(shared, job)).await?;
+    let record = || {
+        let published = shared.ports.record.published(&shared.fence, job);
+        failpoint::around("runner.record-published", published)
+    };
+    shared.patiently("record a publication", record).await?;
     Ok(vec![Fact::Published(job)])
 }
 

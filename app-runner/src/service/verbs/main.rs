@@ -8,6 +8,7 @@ use std::time::Duration;
 use ::record::{MainEnd, MainExit};
 use chassis::backoff::Backoff;
 use chassis::clock::Clock as _;
+use chassis::failpoint;
 use chassis::telemetry::trace::TRACEPARENT_VARIABLE;
 use proto::{Epoch, Reason};
 use tracing::Instrument as _;
@@ -54,12 +55,12 @@ pub(super) async fn end_previous(shared: &Arc<Shared>) -> Performed {
 
 pub(super) async fn start(shared: &Arc<Shared>) -> Performed {
     let Some((_, described)) = shared.described.get() else { return Ok(Vec::new()) };
-    chassis::failpoint::hit("runner.before-main").await;
     let attempt = shared.attempt_id();
     let tether_endpoint = shared.ports.main.tether_endpoint(&shared.fence);
     shared
         .patiently("record that main() starts", || {
-            shared.ports.record.main_starting(&shared.fence, &tether_endpoint)
+            let starting = shared.ports.record.main_starting(&shared.fence, &tether_endpoint);
+            failpoint::around("runner.main-starting", starting)
         })
         .await?;
     let mut environment: BTreeMap<String, String> =
@@ -104,7 +105,7 @@ pub(super) async fn start(shared: &Arc<Shared>) -> Performed {
         let record = || shared.ports.record.main_running(&shared.fence, pid);
         shared.patiently("record that main() runs", record).await?;
     }
-    chassis::failpoint::hit("runner.in-main").await;
+    failpoint::hit("runner.in-main").await;
     Ok(Vec::new())
 }
 
@@ -152,7 +153,10 @@ pub(super) async fn stop(shared: &Arc<Shared>) -> Performed {
 
 pub(super) async fn record_end(shared: &Arc<Shared>) -> Performed {
     let end = main_end(shared, 0).await;
-    let record = || shared.ports.record.main_ended(&shared.fence, end.clone());
+    let record = || {
+        let ended = shared.ports.record.main_ended(&shared.fence, end.clone());
+        failpoint::around("runner.main-ended", ended)
+    };
     shared.patiently("record main()'s end", record).await?;
     Ok(vec![Fact::MainEndRecorded])
 }

@@ -105,16 +105,8 @@ pub(crate) const DOORS: &[Doors] = &[
         who: &[],
         methods: &["ReportQueue"],
     },
-    Doors {
-        service: "mainspring.jobgraph.v1.LiveService",
-        who: &[],
-        methods: &["ReadLive"],
-    },
-    Doors {
-        service: "mainspring.jobgraph.v1.BackupService",
-        who: &[],
-        methods: &["ReadBackup"],
-    },
+    Doors { service: "mainspring.jobgraph.v1.LiveService", who: &[], methods: &["ReadLive"] },
+    Doors { service: "mainspring.jobgraph.v1.BackupService", who: &[], methods: &["ReadBackup"] },
     Doors {
         service: "mainspring.election.v1.ElectionService",
         who: &[Kind::Contender],

@@ -79,7 +79,7 @@ fn a_credential_for_something_else_is_refused_by_name() {
 
 #[test]
 fn a_door_opens_for_the_kinds_of_the_table_and_for_the_deployment() {
-    for doors in &doors::DOORS {
+    for doors in doors::DOORS {
         for method in doors.methods {
             let path = format!("/{}/{method}", doors.service);
             assert!(may_enter(&path, &Principal::Deployment).is_ok(), "{path}");

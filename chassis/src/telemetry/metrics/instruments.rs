@@ -49,7 +49,8 @@ impl Count {
     /// Counts `more`.
     pub fn add(&self, more: u64, labels: &Labels<'_>) {
         let make = || {
-            let builder = meter().u64_counter(self.about.name);
+            let meter = meter();
+            let builder = meter.u64_counter(self.about.name);
             builder.with_description(self.about.help).build()
         };
         self.made.get_or_init(make).add(more, &pairs(labels));
@@ -65,7 +66,8 @@ impl Level {
     /// Says how much there is now.
     pub fn set(&self, now: usize, labels: &Labels<'_>) {
         let make = || {
-            let builder = meter().u64_gauge(self.about.name);
+            let meter = meter();
+            let builder = meter.u64_gauge(self.about.name);
             builder.with_description(self.about.help).build()
         };
         let now = u64::try_from(now).unwrap_or(u64::MAX);
@@ -82,7 +84,8 @@ impl Took {
     /// Takes note of one.
     pub fn record(&self, took: Duration, labels: &Labels<'_>) {
         let make = || {
-            let builder = meter().f64_histogram(self.about.name).with_unit("s");
+            let meter = meter();
+            let builder = meter.f64_histogram(self.about.name).with_unit("s");
             builder.with_description(self.about.help).with_boundaries(BUCKETS.to_vec()).build()
         };
         self.made.get_or_init(make).record(took.as_secs_f64(), &pairs(labels));

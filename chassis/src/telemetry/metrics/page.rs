@@ -27,6 +27,7 @@ pub struct PageArgs {
         env = VARIABLE,
         value_name = "HOST:PORT",
         value_parser = address,
+        global = true,
         help_heading = "Metrics"
     )]
     pub metrics_listen: Option<Endpoint>,

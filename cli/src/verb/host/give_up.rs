@@ -24,10 +24,8 @@ use crate::verb::context::yaml;
 /// wait for that host to be started again. If it never is, its state directory is lost for example,
 /// this has the record forget its processes. Only you can know that nothing lives there any more.
 #[derive(Debug, clap::Args)]
-#[command(
-    before_help = "  mainspring host give-up node-7-3fa9 --reason 'its disk is gone'\n  \
-    mainspring host give-up 3fa9c2d07b18e645 --yes"
-)]
+#[command(before_help = "  mainspring host give-up node-7-3fa9 --reason 'its disk is gone'\n  \
+    mainspring host give-up 3fa9c2d07b18e645 --yes")]
 pub(super) struct GiveUpArgs {
     /// The host's name, or its uid
     #[arg(value_name = "NAME")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
+use chassis::failpoint;
 use chassis::tasks::Tasks;
 use chassis::telemetry::{fields, trace};
 use client::error::CallError;
@@ -148,7 +149,8 @@ async fn record(
     let outcome = end.outcome();
     let fence = workshop.config.cluster.fence();
     let Standing { recorded, stands } = patiently(workshop, || async {
-        workshop.record.job_ended(&fence, id, end.clone()).await.map_err(CallError::from)
+        let ended = workshop.record.job_ended(&fence, id, end.clone());
+        failpoint::around("worker.record-job-end", ended).await.map_err(CallError::from)
     })
     .await?;
     tracing::info!(outcome = outcome.as_str_name(), message = %end.message, recorded, "ended");

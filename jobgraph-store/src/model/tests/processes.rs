@@ -114,8 +114,8 @@ fn a_place_has_a_share_while_it_may_run_something_and_a_leader_minds_other_place
     let leftovers = |leader: Option<&Place>, own: Option<&Place>| {
         let mut dossier = draft().dossier;
         dossier.attempt.place = leader.and_then(wire);
-        let elsewhere = shares::elsewhere(&dossier, &processes, own).unwrap();
-        elsewhere.iter().map(shares::Share::leftover).collect::<Vec<_>>()
+        let unreleased = shares::unreleased(&dossier, &processes, own).unwrap();
+        unreleased.iter().map(shares::Share::leftover).collect::<Vec<_>>()
     };
     let left_there = "host there: processes of incarnations 1, 3 may live there";
     let left_here = "host here: processes of incarnation 4 may live there";
@@ -129,6 +129,22 @@ fn a_place_has_a_share_while_it_may_run_something_and_a_leader_minds_other_place
     assert_eq!(leftovers(None, None), [left_here, left_there]);
 }
 
+/// The next incarnation was begun and never provisioned, so that nothing has ended the one before.
+#[test]
+fn a_leader_minds_at_its_own_place_what_is_left_of_clusters_that_were_replaced() {
+    use jobgraph::ProcessState::Intended;
+    let here = place("here", 1);
+    let processes = [2, 3].map(|number| of_cluster(number, Some(&here), Intended));
+    let mut dossier = draft().dossier;
+    dossier.attempt.place = wire(&here);
+    dossier.cluster.incarnation = 3;
+    let unreleased = shares::unreleased(&dossier, &processes, Some(&here)).unwrap();
+    let left: Vec<_> = unreleased.iter().map(shares::Share::leftover).collect();
+    assert_eq!(left, ["host here: processes of incarnation 2 may live there"]);
+    let unreleased = shares::unreleased(&dossier, &processes[1..], Some(&here)).unwrap();
+    assert_eq!(unreleased, [], "the leader tears the current one down");
+}
+
 #[test]
 fn clean_waits_for_places_unless_the_application_is_abandoned_and_then_names_them_first() {
     let share = shares::Share { place: Some(place("there", 2)), incarnations: [7].into() };
@@ -140,9 +156,7 @@ fn clean_waits_for_places_unless_the_application_is_abandoned_and_then_names_the
     ending::end(&mut draft, &fence(1), end, 0).unwrap();
     let before = draft.clone();
     let clean = ending::mark_clean(&mut draft, &fence(1), &[], elsewhere);
-    let named = |refused: &Refusal| {
-        matches!(refused, Refusal::PlacesNotReleased { places, .. } if *places == ["there"])
-    };
+    let named = |refused: &Refusal| matches!(refused, Refusal::PlacesNotReleased { places, .. } if *places == ["there"]);
     assert!(clean.as_ref().is_err_and(named), "{clean:?}");
     assert_eq!(draft, before);
     ending::abandon(&mut draft, "", "me@here").unwrap();

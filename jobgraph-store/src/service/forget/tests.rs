@@ -50,6 +50,7 @@ const FATES: &[(&str, Fate)] = &[
     ("sweep of a numbered payload", Fate::IsNoneOfIts),
     ("sweeps", Fate::Stays),
     ("caretaker", Fate::Stays),
+    ("store of a host", Fate::Stays),
     ("process", Fate::Goes),
     ("request", Fate::Goes),
     ("secrets", Fate::Goes),

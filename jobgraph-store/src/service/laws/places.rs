@@ -185,6 +185,18 @@ pub(super) async fn a_cluster_that_moves_has_not_died(court: &Court) -> Verdict 
     let moved = face.begin_cluster_at(&seventh, "c8", Some(&here)).await;
     let moved = moved.map_err(wrongly("a cluster on another host than the third in vain"))?;
     ensure!(moved.barren_incarnations == 3, "it counts as {}", moved.barren_incarnations);
+    // A cluster that takes its host down each time does not move for ever.
+    let mut epoch = 7;
+    let refused = loop {
+        epoch += 1;
+        ensure!(epoch < 40, "it moves for ever");
+        let at = if epoch % 2 == 0 { &there } else { &here };
+        let leader = lead(epoch, at).await?;
+        if let Err(refused) = face.begin_cluster_at(&leader, &format!("m{epoch}"), Some(at)).await {
+            break refused;
+        }
+    };
+    ensure!(refused == Reason::ClusterKeepsDying, "the end of its moves was {refused:?}");
     Ok(())
 }
 

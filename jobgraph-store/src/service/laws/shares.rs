@@ -28,9 +28,10 @@ async fn left_behind(
 }
 
 /// An application becomes clean only once no other place may have a process of its clusters, also
-/// when that place intends one while the commit is on its way. The leader's own place is the
-/// leader's affair. Red without the mark that `admit_unclean` in `service/processes/grounds.rs`
-/// writes anew, and without the compare on it in `service/record/clean.rs`.
+/// when that place intends one while the commit is on its way. At the leader's own place only the
+/// current incarnation is the leader's affair. Red without the mark that `admit_unclean` in
+/// `service/processes/grounds.rs` writes anew, and without the compare on it in
+/// `service/record/clean.rs`.
 pub(super) async fn clean_waits(court: &Court) -> Verdict {
     let (application, leader, there) = left_behind(court, "awaited").await?;
     let face = &court.face;
@@ -76,7 +77,23 @@ pub(super) async fn clean_waits(court: &Court) -> Verdict {
     led.await.map_err(wrongly("clean at the leader's own place"))?;
     let forgotten = face.forget(&own, 0).await;
     ensure!(forgotten == Err(Reason::TreeAlive), "forgetting came to {forgotten:?}");
-    Ok(())
+
+    // A leader tears down the current incarnation alone, and the one before it may live on there.
+    let replaced = court.application("replaced").await?;
+    let leader = fence(&replaced, 1);
+    let led = async {
+        face.begin_attempt_at(&leader, "runner-0", Some(&here)).await?;
+        face.begin_cluster_at(&leader, "c1", Some(&here)).await?;
+        face.put_process(worker(&replaced, 1, 1, Some(&here)), None).await?;
+        face.begin_cluster_at(&leader, "c2", Some(&here)).await?;
+        face.end(&leader, api::Outcome::Failed, 0).await?;
+        Answer::Ok(face.mark_clean(&leader).await)
+    };
+    let early = led.await.map_err(wrongly("a cluster that was never provisioned"))?;
+    ensure!(early == Err(Reason::PlacesNotReleased), "beside a replaced cluster: {early:?}");
+    let released = face.delete_processes(&format!("replaced/1/{}/", here.uid())).await;
+    released.map_err(wrongly("a release"))?;
+    face.mark_clean(&leader).await.map_err(wrongly("clean once it is released"))
 }
 
 /// Once an application is clean no process of its clusters is intended, neither at the leader's

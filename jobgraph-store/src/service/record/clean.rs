@@ -1,10 +1,10 @@
 //! `MarkClean`: nothing is left to do for a generation, on any host.
 //!
 //! Processes of a generation's clusters may live at a place while the record has an intent of that
-//! place. The leader has seen the teardown of its own place, and of no other. So the application
-//! becomes clean only while no other place has an intent, and from then on none has one. The
-//! decision reads the intents and the dossier at one instant; what may happen between that instant
-//! and the commit is this:
+//! place. The leader has seen the teardown of the current incarnation at its own place, and of
+//! nothing else. So the application becomes clean only while nothing else has an intent, and from
+//! then on nothing has one. The decision reads the intents and the dossier at one instant; what may
+//! happen between that instant and the commit is this:
 //!
 //! - *Another place forgets its intents.* Then the refusal was right when it was decided, and the
 //!   leader asks again.
@@ -14,10 +14,10 @@
 //!   is not done, and the decision is made again with the new intent.
 //! - *This commit comes first.* It removes the mark, which every intent of a cluster compares: an
 //!   intent that is on its way does not commit, and is refused when it is decided again.
-//! - *The leader's own place writes an intent.* That changes nothing for this leader, so the mark
-//!   stays as it is, and the processes of one cluster do not disturb each other's intents. Whose
-//!   place is the leader's own cannot change in between: the intent compares the leader's fence,
-//!   and so does this commit.
+//! - *The leader's own place writes an intent.* The intent is of the current incarnation, because
+//!   no other is admitted, and changes nothing for this leader. So the mark stays as it is, and the
+//!   processes of one cluster do not disturb each other's intents. Whose place is the leader's own
+//!   cannot change in between: the intent compares the leader's fence, and so does this commit.
 //!
 //! The argument needs nothing of clocks, nor of what lifecycles remember.
 
@@ -46,8 +46,8 @@ impl Service {
         let (_, loaded) = self
             .write_beside(application, Guard::Epoch, &beside, |draft, beside| {
                 let processes = processes::stored(&beside[0])?;
-                let elsewhere = place::elsewhere(&draft.dossier, &processes, own)?;
-                let new = ending::mark_clean(draft, fence, leftovers, &elsewhere)?;
+                let unreleased = place::unreleased(&draft.dossier, &processes, own)?;
+                let new = ending::mark_clean(draft, fence, leftovers, &unreleased)?;
                 let over = [secrets::key(application), mark.clone()];
                 let operations =
                     if new { over.map(Operation::Delete).to_vec() } else { Vec::new() };

@@ -55,10 +55,8 @@ async fn a_seat_is_taken_whichever_answers_are_lost() -> Verdict {
         stage.rig.lose_answers(lost.clone());
         let taking = async {
             // Time passes, so that the elector asks again, and less of it than a lease lasts.
-            let (seat, ()) = tokio::join!(
-                attend(&hosts, place("a", 1)),
-                stage.rig.advance(stage.rig.lease / 2)
-            );
+            let (seat, ()) =
+                tokio::join!(attend(&hosts, place("a", 1)), stage.rig.advance(stage.rig.lease / 2));
             seat
         };
         let taken = timeout(&SystemClock, PATIENCE, taking).await;

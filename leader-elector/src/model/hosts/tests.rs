@@ -41,10 +41,8 @@ fn a_renewal_that_comes_too_late_keeps_nothing_although_nobody_looked_meanwhile(
 fn a_name_is_taken_for_every_other_uid_for_as_long_as_the_lease_lasts() {
     let mut seats = Seats::new(LEASE);
     let held = seats.take(START, &place("a", 1), "0.1.0", 7).unwrap();
-    let by = |uid: u8| Error::HostNameTaken {
-        host: "a".to_owned(),
-        by: PlaceUid::from_bytes([uid; 8]),
-    };
+    let by =
+        |uid: u8| Error::HostNameTaken { host: "a".to_owned(), by: PlaceUid::from_bytes([uid; 8]) };
     assert_eq!(seats.take(after(9), &place("a", 2), "0.1.0", 8), Err(by(1)));
     let other = seats.take(after(10), &place("a", 2), "0.1.0", 8).unwrap();
     assert_eq!(seats.renew(after(10), &held), Err(by(2)), "the name is another host's now");
