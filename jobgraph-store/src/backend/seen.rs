@@ -173,8 +173,11 @@ impl Noting {
         }
         let now = Seen { revision: last, returned: returned.0.last().cloned() };
         if now != self.seen {
-            now.write(&self.state)?;
-            self.seen = now;
+            // A disk that is full is no reason to serve no more.
+            match now.write(&self.state) {
+                Ok(()) => self.seen = now,
+                Err(error) => tracing::warn!("how far the record has come is not noted: {error:#}"),
+            }
         }
         Ok(())
     }
