@@ -20,6 +20,7 @@ mod reader;
 mod series;
 mod strike;
 mod sum;
+mod table;
 
 pub use application::{Application, Program, Table};
 pub use bed::Bed;

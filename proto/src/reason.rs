@@ -375,7 +375,7 @@ reasons! {
         "A host runs already for this state directory."
         "use it: every verb finds it; mainspring down ends it"
     HostIncompatible "HOST_INCOMPATIBLE" FailedPrecondition
-        "The host runs another build whose protocol does not fit."
+        "The host runs another build whose protocol does not fit, or its record has an entry of a newer build."
         "end the other build's host with its own `mainspring down`, or use another --state-dir"
     Overloaded "OVERLOADED" ResourceExhausted retry
         "The service has no room for the call right now: try again."

@@ -7,7 +7,7 @@ use crate::flink::{Tally, programs, tally};
 use crate::gateway::number;
 use crate::host::binary;
 
-use super::reader::{self, Verdict};
+use super::table::{Table, Verdict, judge};
 
 /// How many numbers Flink's program counts, which is about five seconds of work.
 const NUMBERS: u64 = 8_000;
@@ -21,15 +21,6 @@ pub enum Program {
     Long,
     /// A program of Flink's that counts.
     Flink,
-}
-
-/// A table that a job writes: so many rows of a number and a power of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Table {
-    /// The name of the job, and of its directory.
-    pub name: &'static str,
-    /// The power.
-    pub power: u32,
 }
 
 /// An application that was submitted.
@@ -96,20 +87,6 @@ impl Program {
     }
 }
 
-impl Table {
-    fn job(&self) -> String {
-        let Self { name, power } = self;
-        let value = vec!["n"; *power as usize].join(" * ");
-        let rows = reader::ROWS;
-        format!(
-            "-- job: {name}\n\
-             COPY (SELECT n AS value, {value} AS power FROM \
-             (SELECT unnest(generate_series(1, {rows})) AS n) AS t) \
-             TO '{name}/' STORED AS CSV;\n"
-        )
-    }
-}
-
 impl Application {
     /// Submits a program through a host, whose output comes to a new directory.
     #[track_caller]
@@ -146,7 +123,7 @@ impl Application {
             return (tally != Tally::default()).then(|| format!("{tally:?}")).into_iter().collect();
         }
         let tables = self.program.tables().iter();
-        let verdicts = tables.map(|table| (table, reader::judge(&self.directory(table), table)));
+        let verdicts = tables.map(|table| (table, judge(&self.directory(table), table)));
         let wrong = verdicts.filter(|(_, verdict)| *verdict != Verdict::Whole);
         wrong.map(|(table, verdict)| format!("{}: {verdict:?}", table.name)).collect()
     }

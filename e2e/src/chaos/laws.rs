@@ -8,10 +8,11 @@ use serde_json::Value;
 use crate::gateway::{PREFIX, number};
 use crate::observer::Overlap;
 
-use super::application::{Application, Program, Table};
+use super::application::{Application, Program};
 use super::bed::Bed;
 use super::plan::Plan;
 use super::reader::{self, Verdict};
+use super::table::Table;
 
 /// What is known of an application that is clean.
 pub(super) struct Witnessed<'a> {

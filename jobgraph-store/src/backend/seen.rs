@@ -108,7 +108,8 @@ impl Seen {
 
     fn write(&self, state: &Path) -> anyhow::Result<()> {
         let path = state.join(FILE);
-        let written = serde_json::to_vec(self).context("how far a record has come is plain text")?;
+        let written =
+            serde_json::to_vec(self).context("how far a record has come is plain text")?;
         let new = path.with_extension("seen-new");
         let whole = File::create(&new).and_then(|mut file| {
             file.write_all(&written)?;

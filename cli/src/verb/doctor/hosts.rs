@@ -40,7 +40,10 @@ async fn find(session: &Session) -> OrFailure<Finding> {
     if !reach.is_ready(ELECTOR).await {
         let seats = serve::seats(&session.places, &session.transport, &session.clock).await;
         let Some(seats) = seats else {
-            return Ok(unknown(&format!("{} (this one); the elector tells of no other", me.name())));
+            return Ok(unknown(&format!(
+                "{} (this one); the elector tells of no other",
+                me.name()
+            )));
         };
         let problem = taken(&seats, &me, is_up);
         return Ok(Finding { what, text: listed(&seats, me.uid()), problem });
