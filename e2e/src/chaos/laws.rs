@@ -73,8 +73,8 @@ impl Witnessed<'_> {
             job["published"] == true && job["end"]["outcome"] == "JOB_OUTCOME_SUCCEEDED"
         });
         let directory = self.application.directory(table);
-        let verdict = reader::judge(&directory, table);
-        let parts = reader::parts(&directory);
+        let verdict = table::judge(&directory, table);
+        let parts = table::parts(&directory);
         let is_right = match verdict {
             Verdict::Whole => is_published,
             Verdict::Unmarked => !is_published && parts.is_empty(),
