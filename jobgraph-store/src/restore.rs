@@ -61,12 +61,12 @@ where
 
 /// Has a record go on from where an etcd that was restored from a backup of its own has it, and
 /// answers how many applications have fences that were raised. Nothing may be at work in the record
-/// meanwhile. A raise that is cut off is begun again; until it is done, no store that has seen more
-/// serves.
+/// meanwhile. A raise that is cut off is begun again; until it is done, no store serves.
 pub async fn go_on(args: &Args, footing: Footing) -> anyhow::Result<usize> {
     args.check()?;
     let state = args.places().service_state(Args::SERVICE);
     let record = backend::going_on(args, &state, &footing).await?;
+    record.begin().await?;
     let raised = in_place::raise_all(&*record.metadata).await?;
     record.confirm().await?;
     Ok(raised)

@@ -43,7 +43,8 @@ pub(crate) async fn going_on(
     ensure!(
         claim::is_known(&*metadata, &claimant).await?,
         "the record on etcd below {} is none that this host has worked on; name the members of \
-         the etcd that was restored with MAINSPRING_ETCD",
+         the etcd that was restored with MAINSPRING_ETCD, or, if the record was removed on \
+         purpose, begin with another state directory",
         place.prefix
     );
     let returned = Returned::of(metadata.read(Returned::reads(), None).await?)?;
@@ -57,12 +58,23 @@ pub(crate) async fn going_on(
 }
 
 impl GoingOn {
+    /// Says in the record that its fences are being raised. From then on no store serves before
+    /// that is done.
+    pub(crate) async fn begin(&self) -> anyhow::Result<()> {
+        self.put(&self.returned.begun()).await
+    }
+
     /// Says in the record, and beside the payloads, that the record goes on from here.
     pub(crate) async fn confirm(mut self) -> anyhow::Result<()> {
-        let returned = self.returned.another(&self.noting.seen);
-        let operations = vec![returned.put()?];
-        self.metadata.commit(Transaction { compares: Vec::new(), operations }).await?;
+        let returned = self.returned.clone().another(&self.noting.seen);
+        self.put(&returned).await?;
         write_place(&self.noting.state.join(PLACE), &self.place)?;
         self.noting.note(&returned).await
+    }
+
+    async fn put(&self, returned: &Returned) -> anyhow::Result<()> {
+        let operations = vec![returned.put()?];
+        self.metadata.commit(Transaction { compares: Vec::new(), operations }).await?;
+        Ok(())
     }
 }

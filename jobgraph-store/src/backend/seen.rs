@@ -31,6 +31,10 @@ const FILE: &str = "record.seen";
 /// The key that says which returns to an earlier record were raised above what came after it.
 const KEY: &str = "returned";
 
+/// What stands in place of the last return while its fences are being raised. A record that is
+/// raised in part is one that no host may go on with, however many commits it has by then.
+const UNDER_WAY: &str = "";
+
 /// How often is noted how far the record has come. What a host has not noted when it is lost cannot
 /// be missed.
 const NOTED_EVERY: Duration = Duration::from_secs(10);
@@ -58,7 +62,7 @@ pub(crate) enum Standing {
     Whole,
     /// It is an earlier one, and its fences were raised since.
     Raised,
-    /// It is an earlier one.
+    /// It is an earlier one, and not all of its fences were raised since.
     Behind,
 }
 
@@ -84,6 +88,9 @@ impl Seen {
 
     /// How a record stands whose last commit has this revision.
     pub(crate) fn judge(&self, last: u64, returned: &Returned) -> Standing {
+        if returned.is_under_way() {
+            return Standing::Behind;
+        }
         let newest = returned.0.last();
         let follows = self.returned.as_ref().is_none_or(|known| returned.0.contains(known));
         if follows && newest.is_some() && newest != self.returned.as_ref() {
@@ -97,12 +104,15 @@ impl Seen {
 
     /// Why a store does not serve an earlier record.
     pub(crate) fn why_not(&self, last: u64, prefix: &str) -> String {
+        let how = if last < self.revision {
+            format!("it ends at revision {last}, and was at {}", self.revision)
+        } else {
+            "and not all of its fences are raised".to_owned()
+        };
         format!(
-            "the record on etcd below {prefix} is an earlier one than this host has seen (it ends \
-             at revision {last}, and was at {}): etcd was restored from a backup, or has lost what \
-             it had written; end all hosts of the record, then have it go on from there with \
-             mainspring restore --etcd-restored",
-            self.revision
+            "the record on etcd below {prefix} is an earlier one than this host has seen ({how}): \
+             etcd was restored from a backup, or has lost what it had written; end all hosts of \
+             the record, then have it go on from there with mainspring restore --etcd-restored"
         )
     }
 
@@ -135,9 +145,23 @@ impl Returned {
         serde_json::from_slice(&stored.value).context("the mark of a restored etcd is unreadable")
     }
 
+    /// One more return, whose fences are being raised.
+    pub(super) fn begun(&self) -> Self {
+        let mut begun = self.clone();
+        if !begun.is_under_way() {
+            begun.0.push(UNDER_WAY.to_owned());
+        }
+        begun
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.0.last().is_some_and(|last| last == UNDER_WAY)
+    }
+
     /// One more return, of a host that has seen so much. All hosts that know any of the returns
     /// take it for a later one.
     pub(super) fn another(mut self, seen: &Seen) -> Self {
+        self.0.retain(|number| number != UNDER_WAY);
         self.0.extend(seen.returned.clone().filter(|known| !self.0.contains(known)));
         self.0.push(hex::encode(rand::random::<[u8; 8]>()));
         self
@@ -192,9 +216,14 @@ impl Noting {
         shutdown: Shutdown,
     ) -> anyhow::Result<()> {
         loop {
+            let next = async {
+                clock.sleep(NOTED_EVERY).await;
+                self.note(&returned).await
+            };
+            // An etcd that is away does not hold up the end.
             tokio::select! {
                 () = shutdown.begun() => break,
-                () = clock.sleep(NOTED_EVERY) => self.note(&returned).await?,
+                noted = next => noted?,
             }
         }
         // Without an answer the last note but one has to do.
@@ -246,6 +275,21 @@ mod tests {
         let raised = returned("a").another(&raising);
         for known in [None, Some("a"), Some("b")] {
             assert_eq!(seen(9, known).judge(3, &raised), Standing::Raised, "{known:?}");
+        }
+    }
+
+    #[test]
+    fn a_return_that_is_cut_off_is_refused_by_every_host_until_it_is_done_again() {
+        let begun = returned("a").begun();
+        for known in [None, Some("a")] {
+            // The fences that are raised are commits, too.
+            let seen = seen(9, known);
+            assert_eq!(seen.judge(12, &begun), Standing::Behind, "{known:?}");
+            let why = seen.why_not(12, "/mainspring");
+            assert!(why.contains("not all of its fences") && why.contains("--etcd-restored"));
+            let raised = begun.begun().another(&seen);
+            assert_eq!(seen.judge(12, &raised), Standing::Raised, "{known:?}");
+            assert_eq!(raised.0.len(), 2, "{raised:?}");
         }
     }
 

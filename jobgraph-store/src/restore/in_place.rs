@@ -87,6 +87,7 @@ mod tests {
     use super::*;
     use crate::keys::Kind as _;
     use crate::keys::fence::AttemptFence;
+    use crate::keys::generation::GenerationState;
     use crate::store::memory::MemoryMetadata;
 
     fn attempt(number: usize) -> Key {
@@ -98,16 +99,23 @@ mod tests {
         AttemptFence::from_stored(&view.answers[0][0].1.value).unwrap().epoch
     }
 
+    /// A generation that is clean, with a field that this build does not know.
+    fn clean() -> Vec<u8> {
+        let mut state = GenerationState::default();
+        state.application_mut().clean = true;
+        [&state.to_stored()[..], &[0xf8, 0x07, 1]].concat()
+    }
+
     #[tokio::test]
     async fn each_application_is_raised_once_and_what_is_no_fence_stays() {
         const MANY: usize = READ_AT_ONCE + 7;
         let record = MemoryMetadata::default();
-        let other = Key::from("a/app-0000/other".to_owned());
+        let other = Key::from("a/app-0000/g/0000000000000001/state".to_owned());
         let put = |key, value| Transaction {
             compares: Vec::new(),
             operations: vec![Operation::Put(key, value)],
         };
-        record.commit(put(other.clone(), "as it was".into())).await.unwrap();
+        record.commit(put(other.clone(), clean().into())).await.unwrap();
         for number in 0..MANY {
             let fence = AttemptFence { epoch: 3, ..AttemptFence::default() };
             record.commit(put(attempt(number), fence.to_stored())).await.unwrap();
@@ -117,6 +125,6 @@ mod tests {
             assert_eq!(epoch(&record, number).await, 3 + (1 << 32), "app-{number:04}");
         }
         let view = record.read(vec![Read::Key(other)], None).await.unwrap();
-        assert_eq!(view.answers[0][0].1.value, "as it was");
+        assert_eq!(view.answers[0][0].1.value, clean());
     }
 }

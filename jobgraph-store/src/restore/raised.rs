@@ -4,7 +4,11 @@
 use bytes::Bytes;
 use proto::api;
 
-use crate::keys::Kind as _;
+use crate::keys::Kind as     if application.clean {
+        return None;
+    }
+    let cluster = application.cluster.as_mut()?;
+;
 use crate::keys::fence::{AttemptFence, ClusterFence};
 use crate::keys::generation::GenerationState;
 use crate::store::{Key, StoreError};
@@ -27,24 +31,25 @@ pub(super) fn raised(key: &Key, value: Bytes) -> Result<Bytes, StoreError> {
             let fence = ClusterFence::from_stored(&value)?;
             ClusterFence { incarnation: fence.incarnation + FAR, ..fence }.to_stored()
         }
-        (Some("a"), ["g", _, "state"]) => gone(GenerationState::from_stored(&value)?).to_stored(),
+        (Some("a"), ["g", _, "state"]) => match gone(GenerationState::from_stored(&value)?) {
+            Some(state) => state.to_stored(),
+            None => value,
+        },
         _ => value,
     })
 }
 
-/// The state of a generation whose cluster is gone, if it had one. The number is that of the raised
-/// fence, so that what the next leader says of this cluster is taken.
-fn gone(mut state: GenerationState) -> GenerationState {
+/// The state of a generation whose cluster is gone; `None` for one that is clean or has no cluster,
+/// which stays as it is. The number is that of the raised fence, so that what the next leader says
+/// of this cluster is taken.
+fn gone(mut state: GenerationState) -> Option<GenerationState> {
     let record = state.record_mut();
     let application = record.application.get_or_insert_default();
-    if !application.clean
-        && let Some(cluster) = &mut application.cluster
-    {
-        cluster.incarnation += FAR;
-        cluster.set_state(api::ClusterState::Gone);
-        cluster.ready_roles.clear();
-        cluster.addresses.clear();
-        record.jobs_endpoint.clear();
-    }
-    state
+    let cluster = application.cluster.as_mut().filter(|_| !application.clean)?;
+    cluster.incarnation += FAR;
+    cluster.set_state(api::ClusterState::Gone);
+    cluster.ready_roles.clear();
+    cluster.addresses.clear();
+    record.jobs_endpoint.clear();
+    Some(state)
 }

@@ -316,7 +316,7 @@ async fn latest_within(patience: Duration, etcd: &Etcd, keys: &Keys) -> Result<(
 async fn may_write(patience: Duration, etcd: &Etcd, keys: &Keys) -> Result<(), Error> {
     let key = keys.data(&Key::from("never".to_owned()));
     let never = EtcdCompare::mod_revision(key.clone(), CompareOp::Equal, i64::MAX);
-    let put = TxnOp::put(key, Vec::new(), None);
+    let put = TxnOp::put(key, "", None);
     let txn = Txn::new().when(vec![never]).and_then(vec![put]);
     etcd.transact(patience, &txn).await.map(drop)
 }
