@@ -77,7 +77,8 @@ pub(crate) async fn is_whole(metadata: &dyn Metadata) -> anyhow::Result<()> {
     let view = metadata.read(vec![Read::Key(kept::restoring())], None).await?;
     ensure!(
         view.answers[0].is_empty(),
-        "the record is not whole, because a restore was cut off: repeat it (mainspring restore FILE)"
+        "the record is not whole, because a restore was cut off: repeat it (mainspring restore \
+         FILE)"
     );
     Ok(())
 }

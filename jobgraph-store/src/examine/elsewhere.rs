@@ -193,12 +193,13 @@ impl Record<'_> {
     async fn look(&self, settings: &EtcdArgs) -> Result<String, String> {
         let text = |error: anyhow::Error| format!("{error:#}");
         let prefix = &settings.prefix;
+        // A store at work may note more at any moment, so the note is read before the record.
+        let seen = Seen::read(self.state).map_err(text)?;
         let returned = Returned::of(self.read(&Returned::reads()).await?).map_err(text)?;
         let last = self.look.last_commit().await.map_err(|error| way_out(&error))?;
         let mut writer = "";
         if let Some(known) = &self.known {
             writer = &known.writer;
-            let seen = Seen::read(self.state).map_err(text)?;
             let standing = seen.judge(last, &returned);
             let place = Place::of(self.cluster, prefix, known.writer.clone());
             if !known.may_become(&place, standing) {
