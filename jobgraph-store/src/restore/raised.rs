@@ -4,11 +4,7 @@
 use bytes::Bytes;
 use proto::api;
 
-use crate::keys::Kind as     if application.clean {
-        return None;
-    }
-    let cluster = application.cluster.as_mut()?;
-;
+use crate::keys::Kind as _;
 use crate::keys::fence::{AttemptFence, ClusterFence};
 use crate::keys::generation::GenerationState;
 use crate::store::{Key, StoreError};
