@@ -22,7 +22,7 @@ mod strike;
 mod sum;
 mod table;
 
-pub use application::{Application, Program, Table};
+pub use application::{Application, Program};
 pub use bed::Bed;
 pub use cycle::{Report, run};
 pub use draw::Draw;
@@ -30,3 +30,4 @@ pub use fault::{Aim, Fault, Kind};
 pub use plan::{Choice, HOSTS, POINTS, Plan, Step, When};
 pub use series::series;
 pub use sum::{Shown, Sum, repeat};
+pub use table::Table;

@@ -11,8 +11,7 @@ use crate::observer::Overlap;
 use super::application::{Application, Program};
 use super::bed::Bed;
 use super::plan::Plan;
-use super::reader::{self, Verdict};
-use super::table::Table;
+use super::table::{self, Table, Verdict};
 
 /// What is known of an application that is clean.
 pub(super) struct Witnessed<'a> {

@@ -5,7 +5,7 @@ use record::{Holder, Record as _};
 use std::time::Duration;
 
 use chassis::clock::{Boot, Clock as _, SystemClock};
-use chassis::credential::{Kind, Principal};
+use chassis::credential::Principal;
 use chassis::transport::{OsTransport, Transport as _};
 use client::execution::Execution;
 use client::record::RecordClient;
@@ -60,7 +60,7 @@ async fn mains_token_opens_its_execution_and_no_method_of_anything_else() {
     for (name, endpoint) in served(&host, &main) {
         OsTransport.connect(&endpoint).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let (channel, mint) = (channel(&endpoint, &token), |_: &Principal| token.clone());
-        for tried in trespass::walk(&channel, &clock(), name, mint, Kind::Attempt).await {
+        for tried in trespass::walk_around(&channel, &clock(), name, mint).await {
             let shut = [Some(Reason::CredentialScope), Some(Reason::CredentialInvalid)];
             assert!(shut.contains(&tried.shut), "{endpoint} {}: {:?}", tried.path, tried.shut);
         }

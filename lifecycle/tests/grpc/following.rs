@@ -84,7 +84,8 @@ async fn a_late_call_for_a_cluster_that_was_ended_here_is_refused_whatever_the_r
 
     let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
-    let torn_down = wire.client.teardown(&fence(1), Incarnation(1), Duration::ZERO);
+    let leader = fence(1);
+    let torn_down = wire.client.teardown(&leader, Incarnation(1), Duration::ZERO);
     assert_eq!(within(torn_down).await.unwrap(), [""; 0]);
     assert_eq!(refused(&wire, 1).await, Some(Reason::IncarnationSuperseded));
 }

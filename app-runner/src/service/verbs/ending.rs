@@ -116,7 +116,8 @@ pub(super) async fn await_places(shared: &Arc<Shared>) -> Performed {
     let mut pauses = Backoff::new(PLACES_AGAIN.0, PLACES_AGAIN.1);
     loop {
         // No watch tells of a host that has ended what it ran.
-        let record = shared.ports.recorded(&shared.refresh().await?)?;
+        let wire = shared.refresh().await?;
+        let record = shared.ports.recorded(&wire)?;
         if record.held_by.is_empty() {
             return Ok(vec![Fact::Record(Box::new(record))]);
         }
