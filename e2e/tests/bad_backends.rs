@@ -147,7 +147,7 @@ fn of_a_newer_build(value: &str) -> String {
 #[test]
 fn an_etcd_that_was_restored_from_a_backup() {
     let mut etcd = Etcd::start();
-    let (host, marker) = host_on(&etcd).with_failpoint("runner.job-running", "hold");
+    let (host, marker) = host_on(&etcd).with_failpoint("runner.after-submit", "hold");
     let (script, out) = (host.file("squares.sql", SCRIPT), host.scratch().join("out"));
     let to = out.to_str().unwrap();
     host.run(&["run", "-d", "--application-id", "squares", "--output", to, &script]).exits(0);

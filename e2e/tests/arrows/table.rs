@@ -2,6 +2,7 @@
 
 use e2e::Host;
 use e2e::etcd::Etcd;
+use e2e::process::eventually;
 
 use crate::squares::{ended_once, run_with};
 
@@ -24,6 +25,8 @@ impl Arrow {
         let host = host.with("MAINSPRING_HOST_LINGER", "1m");
         let (host, run) = run_with(host, self.point, "kill");
         let run = run.exits(0);
+        // A store that has just died is started again first.
+        eventually("the record answers", || host.run(&["status", "squares"]).code == 0);
         self.holds(&host.status("squares"));
         ended_once(&host, run);
     }
@@ -87,10 +90,11 @@ fn survived_on_etcd(arrow: &Arrow) {
     arrow.is_survived(Host::new().with("MAINSPRING_ETCD", address));
 }
 
-// A leader that dies before BeginAttempt is no leader of the record, and one that dies after
-// MarkClean needs no successor. A row of the store is about what it does with payloads; the commits
-// are those of any record, and the first ones are left out, because a Submit that is cut off may
-// end with an unknown outcome.
+// A leader that dies before BeginAttempt is no leader of the record. A row of the store is about what
+// it does with payloads; the commits are those of any record, and the first ones are left out,
+// because a Submit that is cut off may end with an unknown outcome. There is no row for what comes
+// right after a publication, the end or clean is recorded: a leader passes no point there for sure,
+// because its watch of the record overtakes the answer.
 arrows! {
     // the test                        the point                          record  leaders clusters
     up_services_ready                  "up.services-ready"                file    1       1
@@ -133,17 +137,14 @@ arrows! {
     runner_before_publish              "runner.before-publish"            file    2       1
     runner_after_publish               "runner.after-publish"             file    2       1
     runner_before_record_published     "runner.before-record-published"   file    2       1
-    runner_after_record_published      "runner.after-record-published"    file    2       1
     runner_before_answer               "runner.before-answer"             file    2       1
     runner_after_answer                "runner.after-answer"              file    2       1
     runner_before_main_ended           "runner.before-main-ended"         file    2       1
     runner_after_main_ended            "runner.after-main-ended"          file    2       1
     runner_before_record_end           "runner.before-record-end"         file    2       1
-    runner_after_record_end            "runner.after-record-end"          file    2       1
     runner_before_teardown             "runner.before-teardown"           file    2       1
     runner_after_teardown              "runner.after-teardown"            file    2       1
     runner_before_mark_clean           "runner.before-mark-clean"         file    2       1
-    runner_after_mark_clean            "runner.after-mark-clean"          file    1       1
     runner_before_resign               "runner.before-resign"             file    1       1
     runner_after_resign                "runner.after-resign"              file    1       1
 
