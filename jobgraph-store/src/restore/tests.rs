@@ -54,7 +54,7 @@ async fn parts(service: &Service) -> Vec<BackupPart> {
 }
 
 fn read(parts: &[BackupPart]) -> impl Stream<Item = Result<BackupPart, Infallible>> + Unpin {
-    stream::iter(parts.to_vec().into_iter().map(Ok))
+    stream::iter(parts.iter().cloned().map(Ok))
 }
 
 #[tokio::test]
