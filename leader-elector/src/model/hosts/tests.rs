@@ -55,7 +55,7 @@ fn the_same_host_goes_on_in_its_seat_and_its_earlier_stream_has_none() {
     let mut seats = Seats::new(LEASE);
     let first = seats.take(START, &place("a", 1), "0.1.0", 7).unwrap();
     let second = seats.take(after(3), &place("a", 1), "0.2.0", 3_007).unwrap();
-    assert_eq!(seats.hosts(), [second.host.clone()]);
+    assert_eq!(seats.hosts(), std::slice::from_ref(&second.host));
     assert_eq!((second.host.version.as_str(), second.host.since_unix_ms), ("0.2.0", 7));
     let superseded = Error::HostSuperseded { host: "a".to_owned() };
     assert_eq!(seats.renew(after(4), &first), Err(superseded.clone()));
