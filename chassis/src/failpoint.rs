@@ -3,8 +3,8 @@
 //! and armed only by the environment, so a release build has no trace of them.
 //!
 //! A place is called `<process>.<place>`. Most places are the two sides of an arrow, which is one
-//! call or one write of a run: [`around`] passes `runner.before-pin` and `runner.after-pin` for the
-//! arrow `runner.pin`. The others are moments, which [`hit`] passes. Both take the name as it
+//! call or one write of a run: [`around`] passes `runner.before-adopt` and `runner.after-adopt` for
+//! the arrow `runner.adopt`. The others are moments, which [`hit`] passes. Both take the name as it
 //! stands, because a test compares its table with the names in the sources (`e2e/tests/arrows.rs`).
 //!
 //! `MAINSPRING_FAILPOINTS` arms places. Its entries, with commas between them, are

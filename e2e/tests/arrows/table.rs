@@ -93,8 +93,9 @@ fn survived_on_etcd(arrow: &Arrow) {
 // A leader that dies before BeginAttempt is no leader of the record. A row of the store is about what
 // it does with payloads; the commits are those of any record, and the first ones are left out,
 // because a Submit that is cut off may end with an unknown outcome. There is no row for what comes
-// right after a publication, the end or clean is recorded: a leader passes no point there for sure,
-// because its watch of the record overtakes the answer.
+// right after a leader has written what its watch of the record also shows it (pinned artifacts, a
+// cluster that begins or is ready, a publication, the end, clean): no point there is passed for
+// sure, because the watch overtakes the answer.
 arrows! {
     // the test                        the point                          record  leaders clusters
     up_services_ready                  "up.services-ready"                file    1       1
@@ -116,15 +117,12 @@ arrows! {
     runner_before_begin_attempt        "runner.before-begin-attempt"      file    1       1
     runner_after_begin_attempt         "runner.after-begin-attempt"       file    2       1
     runner_before_pin                  "runner.before-pin"                file    2       1
-    runner_after_pin                   "runner.after-pin"                 file    2       1
     runner_before_begin_cluster        "runner.before-begin-cluster"      file    2       1
-    runner_after_begin_cluster         "runner.after-begin-cluster"       file    2       1
     runner_before_provision            "runner.before-provision"          file    2       1
     runner_after_provision             "runner.after-provision"           file    2       1
     runner_before_adopt                "runner.before-adopt"              file    2       1
     runner_after_adopt                 "runner.after-adopt"               file    2       1
     runner_before_record_ready         "runner.before-record-ready"       file    2       1
-    runner_after_record_ready          "runner.after-record-ready"        file    2       1
     runner_before_main_starting        "runner.before-main-starting"      file    2       1
     runner_after_main_starting         "runner.after-main-starting"       file    2       1
     runner_in_main                     "runner.in-main"                   file    2       1

@@ -117,9 +117,10 @@ pub(super) async fn record_ready(
         addresses: addresses.into_iter().collect(),
         message: String::new(),
     };
-    let record = || {
-        let recorded = shared.ports.record.record_cluster(&shared.fence, ready.clone());
-        failpoint::around("runner.record-ready", recorded)
+    let record = || async {
+        // What follows is not passed for sure: the watch of the record overtakes the answer.
+        failpoint::hit("runner.before-record-ready").await;
+        shared.ports.record.record_cluster(&shared.fence, ready.clone()).await
     };
     shared.patiently("record the cluster", record).await?;
     Ok(vec![Fact::ReadyRecorded(incarnation)])
