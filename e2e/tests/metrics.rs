@@ -35,8 +35,9 @@ fn one_page_has_the_numbers_of_every_process_of_the_host() {
         assert!(calls > 0.0, "{service} counts no call\n{shown}");
     }
     assert_eq!(sum(&shown, "mainspring_elections_total", &["after=\"none\""]), 1.0, "{shown}");
+    // A call whose answer is late is made again, so a busy machine counts it twice.
     let begun = ["/BeginAttempt\"", "rpc_code=\"Ok\""];
-    assert_eq!(sum(&shown, "mainspring_rpc_duration_seconds_count", &begun), 1.0, "{shown}");
+    assert!(sum(&shown, "mainspring_rpc_duration_seconds_count", &begun) >= 1.0, "{shown}");
     let committed = ["outcome=\"committed\""];
     assert!(sum(&shown, "mainspring_store_commit_duration_seconds_count", &committed) > 3.0);
     assert!(!shown.contains("carriers"), "a label names an application\n{shown}");
