@@ -1,5 +1,7 @@
 //! How long to wait before trying again.
 
+#[cfg(any(test, feature = "testing"))]
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -18,7 +20,7 @@ pub struct Backoff {
 impl Backoff {
     /// A backoff whose waits grow from `min` to at most `max`.
     pub fn new(min: Duration, max: Duration) -> Self {
-        Self::with_random(min, max, StdRng::from_rng(&mut rand::rng()))
+        Self::with_random(min, max, drawn())
     }
 
     /// As [`new`](Self::new), with waits that repeat for the same seed: for simulations.
@@ -42,6 +44,26 @@ impl Backoff {
     pub fn reset(&mut self) {
         self.ceiling = self.min;
     }
+}
+
+/// What the randomness of new backoffs is drawn from, if this process is a simulation.
+#[cfg(any(test, feature = "testing"))]
+static SEEDS: Mutex<Option<StdRng>> = Mutex::new(None);
+
+/// Makes this process a simulation: from now on the waits of all new backoffs follow from the seed
+/// and from the order in which the backoffs are made.
+#[cfg(any(test, feature = "testing"))]
+pub fn seed(seed: u64) {
+    *SEEDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(StdRng::seed_from_u64(seed));
+}
+
+/// The randomness of one backoff.
+fn drawn() -> StdRng {
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(seeds) = SEEDS.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        return StdRng::from_rng(seeds);
+    }
+    StdRng::from_rng(&mut rand::rng())
 }
 
 #[cfg(test)]
