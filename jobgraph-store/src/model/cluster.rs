@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use chassis::failpoint;
 use proto::{EpochFence, Incarnation, Place, api, jobgraph};
 
 use super::event::Telling;
@@ -83,7 +84,10 @@ pub fn begin(
         }
     }
     dossier.state.moves = moved;
-    dossier.cluster.incarnation += 1;
+    // A test plants the bug to see that it would be noticed.
+    if dossier.cluster.incarnation == 0 || !failpoint::is_planted("store.incarnation-twice") {
+        dossier.cluster.incarnation += 1;
+    }
     dossier.cluster.generation = fence.application.generation.get();
     dossier.cluster.request_id.clone_from(&request.request_id);
     dossier.cluster.place = place.clone().map(Into::into);
