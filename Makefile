@@ -6,7 +6,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check install e2e-arrows e2e-flink bench bench-flink clean-run build
+.PHONY: help run test check sim install e2e-arrows e2e-flink bench bench-flink clean-run build
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -42,6 +42,12 @@ check: ## formatting, contract, licences and bans, absences, clippy, documentati
 	tools/one-feature-set $(cargo_flags); \
 	cargo clippy $(cargo_flags) --workspace --all-targets -- -D warnings; \
 	RUSTDOCFLAGS='-D warnings' cargo doc $(cargo_flags) --workspace --no-deps
+
+sim: build ## three hosts in one process, from seeds, with faults; then every planted bug. ARGS='--seed 7 --trace' for one
+	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example hosts)
+	@if [ -n '$(ARGS)' ]; then exec $(bin)/examples/hosts $(ARGS); fi; \
+	$(bin)/examples/hosts --seeds 100 --twice; \
+	$(bin)/examples/hosts --seeds 500 --every-bug
 
 install: ## a release build, installed with completions and man pages: PREFIX=/usr/local, DESTDIR= for packages
 	@tools/setup build

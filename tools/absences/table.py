@@ -39,10 +39,13 @@ CRATES = {
 
 # The crates that the tests of any crate may link besides, each with its reason.
 FOR_TESTS = {
+    "app-runner": "sim runs its contenders",
     "chassis": "e2e speaks to the built binaries over its channels",
     "client": "e2e asks the services as their callers do",
     "e2e": "starts the servers of backends, and issues certificates",
+    "etcd": "sim leads its stores and electors to an etcd in memory",
     "jobgraph-store": "the tests of its callers run over the real record",
+    "leader-elector": "sim runs its service over an etcd in memory",
     "proto": "e2e reads and writes the contract",
     "record": "e2e asks for the record as leaders do",
     "sim": "serves an etcd in memory, on a clock that a law moves",
