@@ -86,13 +86,17 @@ impl Links {
     /// Lets nothing arrive any more that `from` sends to `to`.
     pub fn cut(&self, from: &str, to: &str) {
         let link: Link = (from.into(), to.into());
-        self.0.cut.send_modify(|cut| drop(cut.insert(link)));
+        self.0.cut.send_modify(|cut| {
+            cut.insert(link);
+        });
     }
 
     /// Lets arrive what `from` sends to `to`.
     pub fn mend(&self, from: &str, to: &str) {
         let link: Link = (from.into(), to.into());
-        self.0.cut.send_modify(|cut| drop(cut.remove(&link)));
+        self.0.cut.send_modify(|cut| {
+            cut.remove(&link);
+        });
     }
 
     /// Mends all links.

@@ -30,6 +30,7 @@ fn a_seed_repeats_in_another_process_home_and_time_zone() {
     let (here, elsewhere) = (said(&here), said(&elsewhere));
     let differs = here.lines().zip(elsewhere.lines()).find(|(one, other)| one != other);
     assert_eq!(differs, None);
+    assert!(here.contains(" lines, "), "there is a verdict: {here}");
     assert_eq!(here, elsewhere);
 }
 

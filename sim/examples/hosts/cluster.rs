@@ -215,7 +215,8 @@ impl Clusters {
             loop {
                 match reports.record.job_ended(&fence, job.job, end.clone()).await {
                     Ok(standing) if standing.recorded => {
-                        return of.trace.ended(job.job, &job.name, incarnation, at.name);
+                        let job = (job.job, job.name.as_str());
+                        return of.trace.ended(job, incarnation, outcome, at.name);
                     }
                     Ok(_) => return,
                     Err(::record::Error::Away(_)) => at.clock.sleep(AGAIN).await,

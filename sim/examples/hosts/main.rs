@@ -4,6 +4,7 @@
 //! Each seed runs in a process of its own, because a static counter anywhere would make the second
 //! run of a process differ from the first.
 
+mod child;
 mod cluster;
 mod host;
 mod main_process;
@@ -16,10 +17,12 @@ mod world;
 
 use std::io;
 use std::ops::Range;
-use std::process::{Command, ExitCode, Output};
+use std::process::{Command, ExitCode};
 
 use chassis::failpoint;
 use clap::Parser;
+
+use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
 const BUGS: [&str; 6] = [
@@ -94,10 +97,9 @@ fn all_are_right(args: &Args) -> io::Result<bool> {
         if !repeats {
             println!("seed {seed}: WRONG: two runs differ");
         }
-        let is_right = ran.status.success() && repeats;
+        let is_right = ran.verdict == Verdict::Right && repeats;
         if !is_right || args.trace || args.seeds == 1 {
-            print!("{}", String::from_utf8_lossy(&ran.stdout));
-            eprint!("{}", String::from_utf8_lossy(&ran.stderr));
+            ran.print();
         }
         wrong += u64::from(!is_right);
     }
@@ -105,15 +107,22 @@ fn all_are_right(args: &Args) -> io::Result<bool> {
     Ok(wrong == 0)
 }
 
-/// Runs seeds with a bug until one shows it.
+/// Runs seeds with a bug until one shows it. A run without a verdict, or one that is wrong and has
+/// not met the bug, shows something else.
 fn is_found(args: &Args, bug: &str) -> io::Result<bool> {
     for (number, seed) in (1..).zip(seeds(args)) {
         let ran = run(args, seed, Some(bug))?;
-        if !ran.status.success() {
-            print!("{}", String::from_utf8_lossy(&ran.stdout));
-            println!("{bug}: found with seed {seed}, after {number} seed(s)");
-            return Ok(true);
+        if ran.verdict == Verdict::Right {
+            continue;
         }
+        ran.print();
+        let found = ran.verdict == Verdict::Wrong && ran.met;
+        if found {
+            println!("{bug}: found with seed {seed}, after {number} seed(s)");
+        } else {
+            println!("{bug}: seed {seed} shows something else");
+        }
+        return Ok(found);
     }
     println!("{bug}: not found with {} seed(s)", args.seeds);
     Ok(false)
@@ -125,7 +134,7 @@ fn seeds(args: &Args) -> Range<u64> {
 
 /// Runs one seed in a process of its own.
 #[allow(clippy::disallowed_methods, reason = "a seed runs in a process of its own")]
-fn run(args: &Args, seed: u64, bug: Option<&str>) -> io::Result<Output> {
+fn run(args: &Args, seed: u64, bug: Option<&str>) -> io::Result<Run> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--here", "--seed", &seed.to_string()]);
     if args.trace {
@@ -133,13 +142,12 @@ fn run(args: &Args, seed: u64, bug: Option<&str>) -> io::Result<Output> {
     }
     // What traces a run of the caller's is no part of the simulation.
     command.env_remove("TRACEPARENT").env_remove(failpoint::VARIABLE);
-    let Some(bug) = bug else { return command.output() };
+    let Some(bug) = bug else { return Run::of(&mut command, seed) };
     let met = std::env::temp_dir().join(format!("sim-{}-{seed}.met", std::process::id()));
     command.env(failpoint::VARIABLE, format!("{bug}=bug@{}", met.display()));
-    let ran = command.output();
-    // A run that never met the bug has left no mark.
-    let _ = std::fs::remove_file(met);
-    ran
+    let ran = Run::of(&mut command, seed)?;
+    // A run that has met the bug has left this mark.
+    Ok(Run { met: std::fs::remove_file(met).is_ok(), ..ran })
 }
 
 /// Runs the seed in this process, on a thread that has seen nothing random yet.
@@ -172,7 +180,7 @@ fn here(args: &Args) -> ExitCode {
         println!("seed {seed}: WRONG: {wrong}");
     }
     println!("seed {seed}: {} lines, {}", ran.lines.len(), ran.digest);
-    if ran.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ran.wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(WRONG) }
 }
 
 /// Debug builds of deeply nested futures need more than a thread usually has.

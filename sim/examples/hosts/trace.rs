@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use proto::job::JobOutcome;
 use proto::{ApplicationId, Digest, Epoch, Incarnation, JobId};
 use tokio::time::Instant;
 
@@ -28,8 +29,8 @@ struct Held {
     running: BTreeSet<(String, ApplicationId)>,
     /// The staging that each job was published from.
     published: BTreeMap<JobId, String>,
-    /// How often a cluster was answered that its end of the job is the one that is recorded.
-    ended: BTreeMap<JobId, u32>,
+    /// How each job ended, as the cluster that reported it was answered.
+    ended: BTreeMap<JobId, (Incarnation, JobOutcome)>,
 }
 
 impl Trace {
@@ -126,15 +127,19 @@ impl Trace {
         }
     }
 
-    /// A cluster was answered that a job has ended with its word.
-    pub(crate) fn ended(&self, job: JobId, name: &str, incarnation: Incarnation, at: &str) {
-        self.note(at, format!("{name} ended in incarnation {incarnation}"));
-        let mut held = self.held();
-        let times = held.ended.entry(job).or_default();
-        *times += 1;
-        if *times > 1 {
-            drop(held);
-            self.wrong(format!("{name} ({job}) has ended more than once"));
+    /// A cluster was answered that a job has ended as it says. It may be told so again, and no
+    /// other cluster may, nor of another outcome.
+    pub(crate) fn ended(
+        &self,
+        (job, name): (JobId, &str),
+        incarnation: Incarnation,
+        outcome: JobOutcome,
+        at: &str,
+    ) {
+        self.note(at, format!("{name} ended {outcome:?} in incarnation {incarnation}"));
+        let before = self.held().ended.insert(job, (incarnation, outcome));
+        if let Some(before) = before.filter(|before| *before != (incarnation, outcome)) {
+            self.wrong(format!("{name} ({job}) has ended more than once, before as {before:?}"));
         }
     }
 

@@ -77,11 +77,11 @@ async fn simulate(plan: Plan, seed: u64) -> anyhow::Result<Ran> {
     for (at, fault) in &of.plan.faults {
         tokio::time::sleep_until(began + *at).await;
         of.trace.note("plan", format!("{fault:?}"));
-        stage.play(fault)?;
+        stage.play(fault).await?;
     }
     tokio::time::sleep_until(began + CALM_AT).await;
     of.trace.note("plan", "calm");
-    stage.calm()?;
+    stage.calm().await?;
     tokio::time::sleep_until(began + ENDS_AT).await;
     drop(submitting);
     for application in &of.plan.applications {
@@ -101,13 +101,15 @@ struct Stage {
 }
 
 impl Stage {
-    fn play(&mut self, fault: &Fault) -> anyhow::Result<()> {
+    async fn play(&mut self, fault: &Fault) -> anyhow::Result<()> {
         match fault {
             Fault::Cut(from, to) => self.links.cut(from, to),
             Fault::Mend(from, to) => self.links.mend(from, to),
             Fault::Crash(number) => {
                 if let Some(host) = self.hosts[*number].take() {
                     host.crash();
+                    // Time passes once each task of the host has been dropped.
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                     self.of.trace.crashed(HOSTS[*number]);
                 }
             }
@@ -152,13 +154,13 @@ impl Stage {
     }
 
     /// Ends all faults.
-    fn calm(&mut self) -> anyhow::Result<()> {
+    async fn calm(&mut self) -> anyhow::Result<()> {
         self.links.mend_all();
         self.etcd.lose_answers(0..0);
         self.etcd.elect_leader();
         for number in 0..HOSTS.len() {
-            self.play(&Fault::Start(number))?;
-            self.play(&Fault::Resume(number))?;
+            self.play(&Fault::Start(number)).await?;
+            self.play(&Fault::Resume(number)).await?;
         }
         Ok(())
     }
