@@ -26,7 +26,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Run {
     pub(crate) verdict: Verdict,
     pub(crate) stdout: Vec<u8>,
-    stderr: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
     /// Whether the run has met the bug that was planted.
     pub(crate) met: bool,
 }

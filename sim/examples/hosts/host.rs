@@ -277,12 +277,7 @@ async fn contend(
 }
 
 /// A contender leaves with the application's code only once nothing is left to do.
-async fn check_clean(
-    of: &Deployment,
-    at: &At,
-    known: &Applications,
-    application: &ApplicationRef,
-) {
+async fn check_clean(of: &Deployment, at: &At, known: &Applications, application: &ApplicationRef) {
     loop {
         match known.get(&application.id, Some(application.generation)).await {
             Ok(now) if now.clean => return,

@@ -76,8 +76,7 @@ impl Site {
     /// All ports of the contender.
     pub(crate) fn ports(self: &Arc<Self>) -> Ports {
         let token = || contender(&self.of, &self.application);
-        let elector =
-            ElectionClient::new(self.at.channel(ELECTOR, token()), self.at.clock.clone());
+        let elector = ElectionClient::new(self.at.channel(ELECTOR, token()), self.at.clock.clone());
         let (clock, holder) = (self.at.clock.clone(), self.holder.clone());
         let record = Tapped {
             of: self.of.clone(),
@@ -201,12 +200,7 @@ impl Engine for Site {
         Ok(engine::DescribeMainResponse::default())
     }
 
-    async fn publish(
-        &self,
-        job: JobId,
-        manifest: job::Manifest,
-        _own: &[JobId],
-    ) -> PortResult<()> {
+    async fn publish(&self, job: JobId, manifest: job::Manifest, _own: &[JobId]) -> PortResult<()> {
         for output in &manifest.outputs {
             self.of.trace.published(job, &output.staging, self.at.name);
         }

@@ -3,10 +3,7 @@
 //! The standard library and the crates `getrandom` and `rand` ask the C library's `getrandom`, and
 //! this executable has one of its own. So the order of a `HashMap`, the branch that a
 //! `tokio::select!` looks at first, the jitter of a pause and every nonce repeat with the seed.
-#![allow(
-    unsafe_code,
-    reason = "a symbol of the C library is replaced, which no safe code can say"
-)]
+#![allow(unsafe_code, reason = "a symbol of the C library is replaced, which no safe code can say")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
