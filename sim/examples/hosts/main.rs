@@ -25,11 +25,10 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 6] = [
+const BUGS: [&str; 5] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "places.same-incarnation",
-    "runner.clean-before-teardown",
     "runner.standby-leaves-at-dirty",
     "client.acts-past-its-lease",
 ];
