@@ -10,6 +10,8 @@ pub mod backup;
 pub mod boxed;
 pub mod describe;
 pub mod election;
+#[cfg(test)]
+mod elector_stand_in;
 pub mod error;
 pub mod execution;
 pub mod health;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::etcd::{Cluster, Etcd};
 use crate::gateway::Gateway;
 use crate::host::Host;
-use crate::observer::{Kind, Observer, Overlap};
+use crate::observer::{Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
 use crate::server::free_address;
 
@@ -290,14 +290,6 @@ impl Deployment {
     pub fn has_no_incarnation_twice(&self) {
         let doubled = self.observer.doubled();
         assert!(doubled.is_empty(), "an incarnation lived on two hosts: {doubled:#?}");
-    }
-
-    /// Waits until no process of a cluster lives on a host.
-    #[track_caller]
-    pub fn has_no_cluster(&self, number: usize) {
-        eventually("no process of a cluster lives on the host", || {
-            self.observer.living(number, Kind::Cluster).is_empty()
-        });
     }
 }
 

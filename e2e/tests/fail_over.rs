@@ -1,5 +1,5 @@
-//! The leader hangs, or main(), a service or `up` dies, under a running application. Each time there
-//! is one end and one result, an ended job is not run again, and nothing is left over. Deaths right
+//! The leader hangs, or main(), a service or `up` dies, under a running application. Each time
+//! there is one end and one result, an ended job is not run again, and nothing is left over. Deaths right
 //! before and right after each arrow of a run are in `arrows.rs`.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]

@@ -72,7 +72,7 @@ fn write_and_remove(directory: &Path) -> io::Result<()> {
     fs::remove_file(&file)
 }
 
-/// What the directory says whose it is; `None` if nobody's.
+/// The deployment that the directory says it is of; `None` if it names none.
 pub(crate) fn owner(directory: &Path) -> anyhow::Result<Option<String>> {
     let path = directory.join(OWNER);
     match fs::read_to_string(&path) {

@@ -17,8 +17,8 @@ use crate::model::hosts::Host;
 
 /// Keeps the seats of hosts.
 ///
-/// The service calls this trait once for each stream on which a host attends. Nobody's safety rests
-/// on a seat, because what a host may write is decided by the fences of the record. The laws are
+/// The service calls this trait once for each stream on which a host attends. No safety rests on
+/// a seat, because what a host may write is decided by the fences of the record. The laws are
 /// for those who choose hosts: a host that lives is chosen, and one that is gone is not for long.
 ///
 /// Laws:

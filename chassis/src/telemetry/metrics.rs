@@ -1,4 +1,4 @@
-//! Numbers of one process: counted always, and shown where somebody asks for them. In a process
+//! Numbers of one process: counted always, and shown where they are asked for. In a process
 //! that has not called [`init`] nothing is counted, at no cost.
 //!
 //! No label holds an application's id, so the number of series is bounded. What is about one

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use chassis::BoxError;
-use chassis::clock::timeout;
+use chassis::channel::GrpcChannel;
+use chassis::clock::{SharedClock, timeout};
 use chassis::tasks::Shutdown;
 use chassis::telemetry::metrics::page;
 use chassis::transport::{self, Endpoint, Incoming};
@@ -33,16 +34,14 @@ pub(crate) async fn serve(
     shutdown: Shutdown,
 ) -> Result<(), BoxError> {
     let clock = reach.clock.clone();
-    let gather = move || {
-        let reach = reach.clone();
-        async move { gather(&reach).await }
-    };
+    let services = SERVICES.map(|name| (name, reach.channel(name)));
+    let gather = move || gather(services.clone(), reach.clock.clone());
     page::serve(incoming, gather, clock, shutdown).await
 }
 
-async fn gather(reach: &Reach) -> String {
-    let asked = SERVICES.into_iter().map(async |name| {
-        let text = timeout(&reach.clock, ASK, metrics::read(reach.channel(name))).await;
+async fn gather(services: [(&str, GrpcChannel); SERVICES.len()], clock: SharedClock) -> String {
+    let asked = services.into_iter().map(async |(name, channel)| {
+        let text = timeout(&clock, ASK, metrics::read(channel)).await;
         (name, text.ok().and_then(Result::ok))
     });
     let mut texts = vec![chassis::telemetry::metrics::text().unwrap_or_default()];

@@ -4,12 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::channel::connect;
-use chassis::clock::{Boot, Clock as _, ManualClock, SystemClock, timeout};
-use chassis::credential::{DeploymentKey, Principal};
-use chassis::server::{Authenticator, Limits, Serve};
-use chassis::tasks::Shutdown;
-use chassis::transport::{Endpoint, OsTransport};
+use chassis::clock::{Boot, Clock as _, ManualClock};
 use futures::FutureExt as _;
 use futures::stream::BoxStream;
 use proto::election::campaign_request::Message as Asked;
@@ -21,10 +16,12 @@ use proto::election::{
 use proto::{Generation, election as wire};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::holder::{PATIENCE_LEASES, SHORTEST_PATIENCE};
 use super::*;
+use crate::elector_stand_in::{StandIn, soon};
 
 const LEASE: Duration = Duration::from_secs(4);
 
@@ -66,44 +63,17 @@ struct Stage {
     clock: Arc<ManualClock>,
     election: Election,
     conversations: mpsc::Receiver<Conversation>,
-    shutdown: Shutdown,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.shutdown.begin();
-    }
-}
-
-async fn soon<F: Future>(what: F) -> F::Output {
-    timeout(&SystemClock, Duration::from_secs(20), what).await.expect("comes about")
+    _elector: StandIn,
 }
 
 impl Stage {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let endpoint = Endpoint::Unix(directory.path().join("elector.sock"));
-        let clock = Arc::new(ManualClock::new());
-        let (key, shutdown) = (DeploymentKey::generate(), Shutdown::new());
-        let credential = key.mint(&Principal::Deployment);
         let (sender, conversations) = mpsc::channel(8);
-        let server = chassis::server::bind(Serve {
-            name: "leader-elector",
-            endpoints: vec![endpoint.clone()],
-            transport: Arc::new(OsTransport),
-            clock: clock.clone(),
-            authenticator: Authenticator::new(key),
-            routes: tonic::service::Routes::new(ElectionServiceServer::new(Puppet(sender))),
-            shutdown: shutdown.clone(),
-            limits: Limits::default(),
-        })
-        .await
-        .unwrap();
-        tokio::spawn(server.run());
-        let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
-        let election = Election::new(channel, clock.clone());
-        Self { clock, election, conversations, shutdown, _directory: directory }
+        let routes = Routes::new(ElectionServiceServer::new(Puppet(sender)));
+        let elector = StandIn::serving(routes).await;
+        let clock = elector.clock.clone();
+        let election = Election::new(elector.channel.clone(), clock.clone());
+        Self { clock, election, conversations, _elector: elector }
     }
 
     fn campaign(&self) -> Campaign {

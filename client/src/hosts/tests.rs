@@ -4,21 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chassis::channel::connect;
-use chassis::clock::{Clock as _, ManualClock, SystemClock, timeout};
-use chassis::credential::{DeploymentKey, Principal};
-use chassis::server::{Authenticator, Limits, Serve};
-use chassis::tasks::Shutdown;
-use chassis::transport::{Endpoint, OsTransport};
+use chassis::clock::{Clock as _, ManualClock};
 use futures::FutureExt as _;
 use proto::election::hosts_service_server::{HostsService, HostsServiceServer};
 use proto::election::{AttendRequest, AttendResponse, ListHostsResponse};
 use proto::{PlaceUid, Problem};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::*;
+use crate::elector_stand_in::{StandIn, soon};
 
 const LEASE: Duration = Duration::from_secs(9);
 
@@ -55,18 +52,7 @@ struct Stage {
     clock: Arc<ManualClock>,
     hosts: Hosts,
     conversations: mpsc::Receiver<Conversation>,
-    shutdown: Shutdown,
-    _directory: tempfile::TempDir,
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        self.shutdown.begin();
-    }
-}
-
-async fn soon<F: Future>(what: F) -> F::Output {
-    timeout(&SystemClock, Duration::from_secs(20), what).await.expect("comes about")
+    _elector: StandIn,
 }
 
 fn place(name: &str) -> Place {
@@ -83,28 +69,12 @@ fn names(hosts: &[Host]) -> Vec<&str> {
 
 impl Stage {
     async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let endpoint = Endpoint::Unix(directory.path().join("elector.sock"));
-        let clock = Arc::new(ManualClock::new());
-        let (key, shutdown) = (DeploymentKey::generate(), Shutdown::new());
-        let credential = key.mint(&Principal::Deployment);
         let (sender, conversations) = mpsc::channel(8);
-        let server = chassis::server::bind(Serve {
-            name: "leader-elector",
-            endpoints: vec![endpoint.clone()],
-            transport: Arc::new(OsTransport),
-            clock: clock.clone(),
-            authenticator: Authenticator::new(key),
-            routes: tonic::service::Routes::new(HostsServiceServer::new(Puppet(sender))),
-            shutdown: shutdown.clone(),
-            limits: Limits::default(),
-        })
-        .await
-        .unwrap();
-        tokio::spawn(server.run());
-        let channel = connect(Arc::new(OsTransport), clock.clone(), endpoint, Some(credential));
-        let hosts = Hosts::new(channel, clock.clone());
-        Self { clock, hosts, conversations, shutdown, _directory: directory }
+        let routes = Routes::new(HostsServiceServer::new(Puppet(sender)));
+        let elector = StandIn::serving(routes).await;
+        let clock = elector.clock.clone();
+        let hosts = Hosts::new(elector.channel.clone(), clock.clone());
+        Self { clock, hosts, conversations, _elector: elector }
     }
 
     fn attend(&self) -> Attendance {

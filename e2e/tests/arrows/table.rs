@@ -90,8 +90,8 @@ fn survived_on_etcd(arrow: &Arrow) {
     arrow.is_survived(Host::new().with("MAINSPRING_ETCD", address));
 }
 
-// A leader that dies before BeginAttempt is no leader of the record. A row of the store is about what
-// it does with payloads; the commits are those of any record, and the first ones are left out,
+// A leader that dies before BeginAttempt is no leader of the record. A row of the store is about
+// what it does with payloads; the commits are those of any record, and the first ones are left out,
 // because a Submit that is cut off may end with an unknown outcome. There is no row for what comes
 // right after a leader has written what its watch of the record also shows it (pinned artifacts, a
 // cluster that begins or is ready, a publication, the end, clean): no point there is passed for

@@ -224,7 +224,7 @@ async fn together(
 }
 
 /// Why the record of this state directory cannot become that of several hosts now; `None` if it
-/// can. Nobody else writes the record, and this store does not serve yet, so the answer stays true.
+/// can. No other store writes the record, and this store does not serve yet, so the answer stays true.
 async fn cannot_be_shared(
     metadata: &dyn Metadata,
     places: &Places,

@@ -12,9 +12,9 @@ use super::{Dossier, Draft, Refusal};
 /// begun.
 pub const MAX_BARREN: u32 = 3;
 
-/// So many clusters in a row may be replaced by one of another host before they bring anything. They
-/// did not die, as far as is known, but a cluster that takes its leader's host down with it would
-/// move from host to host for ever.
+/// So many clusters in a row may be replaced by one of another host before they bring anything.
+/// They did not die, as far as is known, but a cluster that takes its leader's host down with it
+/// would move from host to host for ever.
 pub const MAX_MOVES: u32 = 12;
 
 /// The condition that a leader sets to false when a process of the cluster has died and is started

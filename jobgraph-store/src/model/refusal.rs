@@ -123,7 +123,8 @@ pub enum Refusal {
     /// The application is not clean, because other places than the leader's have not forgotten what
     /// they may run.
     #[error(
-        "{application} is not clean: host {} has not ended yet what it ran of its clusters", .places.join(", host ")
+        "{application} is not clean: host {} has not ended yet what it ran of its clusters",
+        .places.join(", host ")
     )]
     PlacesNotReleased {
         /// The application that was to become clean.

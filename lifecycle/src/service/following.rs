@@ -1,7 +1,7 @@
 //! Between calls, the record is followed for the clusters of this host: a leader on another host
 //! does not end what it has replaced or needs no more. What is over ends here, and its intents are
 //! forgotten once nothing of it lives, so that the application may become clean. Now and then the
-//! record is asked as well for what it has of this host and nobody minds.
+//! record is asked as well for what it has of this host that no minder knows of.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::model::GroupId;
 /// How often the record is asked for each cluster, give or take a fifth.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Of so many passes one looks for what nobody minds: about one in a minute.
+/// Of so many passes one looks for what no minder knows of: about one in a minute.
 const PASSES_PER_SEARCH: u32 = 12;
 
 impl Lifecycle {

@@ -1,7 +1,7 @@
 //! What is of this host and in no group that is minded. An intent may come to the record when its
 //! group is forgotten already, or may not be forgotten while the record is away; and attempts may
 //! have left something where no contender of their application is minded any more, whose end would
-//! take it along. Nobody asks for either, so lifecycle looks for them by itself.
+//! take it along. No call comes for either, so lifecycle looks for them by itself.
 
 use client::places::Kind;
 use proto::ApplicationRef;

@@ -217,7 +217,7 @@ impl Engine for Site {
 #[async_trait]
 impl Workspace for Site {
     async fn prepare(&self, fence: &EpochFence) -> PortResult<PathBuf> {
-        Ok(PathBuf::from(format!("/work/{}", fence.epoch)))
+        Ok(PathBuf::from(format!("/attempts/{}", fence.epoch)))
     }
 
     async fn artifacts(&self, _application: &ApplicationRef) -> PortResult<PathBuf> {

@@ -26,7 +26,7 @@ use crate::host::{self, Host};
 use crate::plan::{Application, CALM_AT, ENDS_AT, ETCD, Fault, HOSTS, Plan};
 use crate::trace::Trace;
 
-/// The machine of whoever submits and looks.
+/// The machine of the person who submits and looks.
 const PERSON: &str = "person";
 
 /// How long one look at the end may take.
@@ -171,7 +171,7 @@ fn others(machine: &str) -> impl Iterator<Item = &'static str> {
     HOSTS.into_iter().chain([ETCD, PERSON]).filter(move |other| *other != machine)
 }
 
-/// Whoever submits the applications, and looks at the end what has become of them.
+/// The person who submits the applications, and looks at the end what has become of them.
 #[derive(Clone)]
 struct Person {
     /// The applications, as each host's store shows them.
