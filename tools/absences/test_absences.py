@@ -155,7 +155,7 @@ class Permissions(Copied):
     def test_of_a_crate(self):
         for rule, name, line, entry in [
             ("crates", "redb-file/Cargo.toml", "chassis.workspace = true\n", "chassis"),
-            ("tests", "e2e/Cargo.toml", "record.workspace = true\n", "record"),
+            ("tests", "sim/Cargo.toml", "etcd.workspace = true\n", "etcd"),
             ("libraries", "sdk/Cargo.toml", "datafusion.workspace = true\n", "mainspring-sdk"),
         ]:
             manifest = (self.root / name).read_text()
