@@ -2,7 +2,6 @@
 //! removal of what is left there. A runner removes what attempts left on its own host; on every
 //! other host lifecycle does, once the application is clean.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -82,25 +81,17 @@ pub fn source(fence: &EpochFence) -> LogSource {
     }
 }
 
-/// The generations of which attempts have left a directory on this host.
+/// The generations that have a work directory on this host. It may be empty: of attempts,
+/// contenders and clusters the last one to go does not know that it is the last.
 pub fn generations(places: &Places) -> Vec<ApplicationRef> {
     let works = fs::read_dir(places.work()).into_iter().flatten().flatten();
-    let found = works.filter_map(|work| {
-        let of = generation_of(work.file_name().to_str()?)?;
-        let mut left = fs::read_dir(work.path()).into_iter().flatten().flatten();
-        left.any(|entry| is_of_attempt(&entry.file_name())).then_some(of)
-    });
-    found.collect()
+    works.filter_map(|work| generation_of(work.file_name().to_str()?)).collect()
 }
 
 /// The generation that a work directory is named after.
 fn generation_of(name: &str) -> Option<ApplicationRef> {
     let (id, generation) = name.split_once('@')?;
     Some(ApplicationRef { id: id.parse().ok()?, generation: Generation(generation.parse().ok()?) })
-}
-
-fn is_of_attempt(name: &OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(ATTEMPT))
 }
 
 /// Saves the output of main()s that is not in the record from the removal of their directories.

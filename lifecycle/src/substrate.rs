@@ -113,9 +113,9 @@ pub trait Substrate: Send + Sync + 'static {
     /// What a start said last. The tail of its stderr has at most `max_bytes`.
     async fn last_words(&self, order: &Order, max_bytes: usize) -> LastWords;
 
-    /// The generations of which attempts have left something here. A substrate on which no runner
-    /// starts a main() has none.
-    async fn attempted(&self) -> Vec<ApplicationRef> {
+    /// The generations that have a work directory here. A substrate on which no runner starts a
+    /// main() has none.
+    async fn generations(&self) -> Vec<ApplicationRef> {
         Vec::new()
     }
 

@@ -31,9 +31,9 @@ impl Lifecycle {
     }
 
     /// Removes what attempts have left of generations that are clean or forgotten, once what they
-    /// said is in the outbox.
+    /// said is in the outbox, and the work directory with it, once nothing else is in there.
     pub(super) async fn clear_attempts(&self) {
-        for application in self.0.substrate.attempted().await {
+        for application in self.0.substrate.generations().await {
             if self.has_contenders(&application) {
                 continue;
             }

@@ -334,7 +334,7 @@ impl Substrate for Local {
         read.await.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    async fn attempted(&self) -> Vec<ApplicationRef> {
+    async fn generations(&self) -> Vec<ApplicationRef> {
         attempts::generations(&self.places)
     }
 

@@ -183,3 +183,22 @@ async fn what_attempts_left_where_no_contender_is_goes_once_the_application_is_c
     let are_kept = async || record.log(&words).await == (b"last words\n".to_vec(), true);
     one.advance_until("what it said is in the record", are_kept).await;
 }
+
+/// A cluster that goes after the contender leaves a work directory that is empty. Red where only
+/// directories of attempts are looked for.
+#[tokio::test]
+async fn the_work_directory_of_a_clean_application_goes_although_it_is_empty() {
+    let (record, one, _other) = two_hosts().await;
+    record.begin_at(2, there()).await;
+    record.incarnation_at(2, there()).await;
+    one.ends_before_it_is_forgotten(&record, &here()).await;
+    let work = one.machine.places.application_work(&application());
+    assert!(work.exists(), "the cluster was the last in there");
+    record.end(2).await;
+    record.mark_clean(2).await;
+    let is_gone = async || {
+        one.clock.advance(Duration::from_millis(250));
+        !work.exists()
+    };
+    one.machine.until("it is removed", is_gone).await;
+}
