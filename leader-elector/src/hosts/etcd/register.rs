@@ -1,16 +1,9 @@
 //! Who has which seat, as etcd says: told by one watch for all streams of this elector, changed by
 //! transactions.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
-use ::etcd::{Error as EtcdError, Etcd, Heard, Lease, Watch, revision_of};
-use chassis::backoff::Backoff;
-use chassis::clock::Clock as _;
-use chassis::tasks::{OwnedTask, owned};
+use ::etcd::{Copied, Error as EtcdError, Etcd, Lease, Mirror, copy_of, revision_of};
 use etcd_client::{
-    Compare, CompareOp, EventType, GetOptions, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse,
-    TxnResponse,
+    Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 use tokio::sync::watch;
 
@@ -18,12 +11,6 @@ use super::PATIENCE;
 use super::keys::{Keys, written};
 use crate::error::Error;
 use crate::model::hosts::{Held, Host, StreamId};
-
-/// The first pause before seats are listed again that could not be listed.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-
-/// The longest pause before seats are listed again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// A seat, as etcd has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,56 +32,44 @@ pub(super) enum Take {
     TooLate,
 }
 
-/// The seats of all hosts, and the revision that they are of. A key that cannot be read is no
-/// host's.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Present {
-    seats: BTreeMap<String, Held>,
-    revision: i64,
-}
-
 /// The seats of all hosts.
 pub(super) struct Register {
     etcd: Etcd,
     keys: Keys,
-    /// The seats, as far as this elector has heard.
-    present: watch::Sender<Present>,
-    /// Follows etcd for as long as the register is there.
-    _follower: OwnedTask<()>,
+    /// The seats, as far as this elector has heard. A key that cannot be read is no host's.
+    present: Mirror<Held>,
 }
 
 impl Register {
     /// The register below `prefix`, as of now.
     pub(super) async fn open(etcd: Etcd, prefix: &str) -> Result<Self, Error> {
         let keys = Keys::below(prefix);
-        let listed = list(&etcd, &keys).await?;
-        let watch = Watch::new(etcd.clone(), keys.all(), listed.revision + 1);
-        let present = watch::Sender::new(listed);
-        let follow = follow(present.clone(), watch, etcd.clone(), keys.clone());
-        Ok(Self { etcd, keys, present, _follower: owned("hosts-follower", follow) })
+        let present = Mirror::open(&etcd, keys.all(), "hosts", reader(&keys)).await?;
+        Ok(Self { etcd, keys, present })
     }
 
     /// Wakes when this elector hears of a change.
-    pub(super) fn changes(&self) -> watch::Receiver<Present> {
-        self.present.subscribe()
+    pub(super) fn changes(&self) -> watch::Receiver<Copied<Held>> {
+        self.present.changes()
     }
 
     /// All hosts that have a seat, for the stream that has this one.
     pub(super) fn seen_from(&self, own: &Seated) -> Result<Vec<Host>, Error> {
-        let present = self.present.borrow();
+        let present = self.present.look();
+        let key = self.keys.name(own.held.name());
         // The elector may not have heard yet that the seat was taken.
         if present.revision < own.revision {
-            let mut seats = present.seats.clone();
-            seats.insert(own.held.name().to_owned(), own.held.clone());
-            return Ok(hosts(&seats));
+            let mut seats = present.values.clone();
+            seats.insert(key, own.held.clone());
+            return Ok(seats.into_values().map(|held| held.host).collect());
         }
-        own.held.stands(present.seats.get(own.held.name()))?;
-        Ok(hosts(&present.seats))
+        own.held.stands(present.values.get(&key))?;
+        Ok(present.values.values().map(|held| held.host.clone()).collect())
     }
 
     /// All hosts that have a seat now, by name.
     pub(super) async fn list(&self) -> Result<Vec<Host>, Error> {
-        Ok(hosts(&list(&self.etcd, &self.keys).await?.seats))
+        list(&self.etcd, &self.keys).await
     }
 
     /// The seat of this name as it is now; `None` if it is free.
@@ -152,66 +127,25 @@ impl Register {
 
 /// All hosts that have a seat below `prefix` now, by name, for a look that follows nothing.
 pub(super) async fn seats(etcd: &Etcd, prefix: &str) -> Result<Vec<Host>, Error> {
-    Ok(hosts(&list(etcd, &Keys::below(prefix)).await?.seats))
+    list(etcd, &Keys::below(prefix)).await
 }
 
-/// Keeps the seats as etcd says, for as long as the register is there.
-async fn follow(present: watch::Sender<Present>, mut watch: Watch, etcd: Etcd, keys: Keys) {
-    loop {
-        match watch.next().await {
-            Heard::Events(events) => present.send_modify(|present| {
-                for event in &events {
-                    if let Some(kv) = event.kv() {
-                        present.note(&keys, kv, event.event_type());
-                        present.revision = present.revision.max(kv.mod_revision());
-                    }
-                }
-            }),
-            Heard::Lost(lost) => {
-                tracing::warn!(lost, "changes of hosts are lost to this elector: it lags");
-                let mut backoff = Backoff::new(SHORTEST_PAUSE, LONGEST_PAUSE);
-                let listed = loop {
-                    match list(&etcd, &keys).await {
-                        Ok(listed) => break listed,
-                        Err(error) => tracing::warn!(%error, "hosts are listed again"),
-                    }
-                    etcd.clock().sleep(backoff.next_delay()).await;
-                };
-                watch = Watch::new(etcd.clone(), keys.all(), listed.revision + 1);
-                present.send_replace(listed);
-            }
+async fn list(etcd: &Etcd, keys: &Keys) -> Result<Vec<Host>, Error> {
+    let present = copy_of(etcd, keys.all(), reader(keys)).await?;
+    Ok(present.values.into_values().map(|held| held.host).collect())
+}
+
+/// What reads the key of a seat.
+fn reader(keys: &Keys) -> impl Fn(&KeyValue) -> Option<Held> + Send + Sync + 'static {
+    let keys = keys.clone();
+    move |kv| match seated(&keys, kv) {
+        Ok(seated) => Some(seated.held),
+        // The other hosts do not lose sight of each other because of it.
+        Err(error) => {
+            tracing::error!("{error}");
+            None
         }
     }
-}
-
-/// The seats of all hosts, in one answer: there are not more of them than machines.
-async fn list(etcd: &Etcd, keys: &Keys) -> Result<Present, Error> {
-    let all = TxnOp::get(keys.all(), Some(GetOptions::new().with_prefix()));
-    let answer = etcd.transact(PATIENCE, &Txn::new().and_then(vec![all])).await?;
-    let mut present = Present { revision: revision_of(&answer), ..Present::default() };
-    if let Some(TxnOpResponse::Get(got)) = answer.op_responses().into_iter().next() {
-        got.kvs().iter().for_each(|kv| present.note(keys, kv, EventType::Put));
-    }
-    Ok(present)
-}
-
-impl Present {
-    /// Notes what happened to one key.
-    fn note(&mut self, keys: &Keys, kv: &KeyValue, event: EventType) {
-        let Some(host) = keys.host(kv.key()) else { return };
-        self.seats.remove(host);
-        if event == EventType::Put {
-            match seated(keys, kv) {
-                Ok(seated) => drop(self.seats.insert(host.to_owned(), seated.held)),
-                // The other hosts do not lose sight of each other because of it.
-                Err(error) => tracing::error!("{error}"),
-            }
-        }
-    }
-}
-
-fn hosts(seats: &BTreeMap<String, Held>) -> Vec<Host> {
-    seats.values().map(|held| held.host.clone()).collect()
 }
 
 fn seated(keys: &Keys, kv: &KeyValue) -> Result<Seated, Error> {
