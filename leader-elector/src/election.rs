@@ -11,6 +11,7 @@ pub mod lock;
 #[cfg(test)]
 pub(crate) mod memory;
 pub mod single;
+pub mod standbys;
 
 use async_trait::async_trait;
 use proto::{ApplicationId, EpochFence};

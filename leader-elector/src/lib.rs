@@ -29,6 +29,7 @@ use election::Election;
 use election::embedded::{EmbeddedElection, EmbeddedLedger};
 use election::etcd::EtcdElection;
 use election::lock::FileLocks;
+use election::standbys::WithStandbys;
 use hosts::Hosts;
 use hosts::etcd::EtcdHosts;
 use hosts::memory::MemoryHosts;
@@ -80,6 +81,9 @@ async fn backends(
         let election = EtcdElection::open(etcd.clone(), prefix, locks, clock.clone(), lease)
             .await
             .context("cannot read the elections on etcd")?;
+        let election = WithStandbys::over(Arc::new(election), etcd.clone(), prefix)
+            .await
+            .context("cannot read the standbys on etcd")?;
         let hosts = EtcdHosts::open(etcd, prefix, clock, HOST_LEASE)
             .await
             .context("cannot read the seats of hosts on etcd")?;

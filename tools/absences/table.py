@@ -159,6 +159,7 @@ ABSENCES = [
             "jobgraph-store/src/store/etcd.rs": "the record's transactions",
             "leader-elector/src/election/etcd/board.rs": "the transactions of elections",
             "leader-elector/src/election/etcd/seats.rs": "reads the keys of elections",
+            "leader-elector/src/election/standbys/roll.rs": "tells the other electors who waits here",
             "leader-elector/src/hosts/etcd/register.rs": "reads and takes the seats of hosts",
         },
     ),

@@ -152,7 +152,11 @@ impl Story {
             );
             return text;
         }
+        // Of several hosts, which are in the names of their contenders, another one keeps a standby
+        // too, if it is there.
+        let is_of_several = attributes.get("holder").contains('/');
         text.push_str(&match self.standbys {
+            0 if is_of_several => String::new(),
             0 => ", no standby".to_owned(),
             count => format!(", {}", plural(u64::from(count), "warm standby")),
         });

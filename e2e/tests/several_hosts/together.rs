@@ -27,6 +27,15 @@ fn shows_a_live_leader(bed: &Deployment, through: usize, hosts: usize, id: &str)
     is_named && status["observation"]["stale"] == false
 }
 
+/// Whether a host shows the contender of the other one of two hosts as the only standby.
+fn shows_the_standby(bed: &Deployment, through: usize, id: &str) -> bool {
+    let leadership = bed.host(through).status(id)["leadership"].clone();
+    let other = (0..2).find(|&number| leadership["host"] != bed.name(number).as_str());
+    other.is_some_and(|other| {
+        leadership["standbys"] == serde_json::json!([format!("{}/runner-0", bed.name(other))])
+    })
+}
+
 /// The numbers of the hosts on which contenders of an application live.
 fn living(bed: &Deployment, hosts: usize, id: &str) -> BTreeSet<usize> {
     let application = format!("{id}@1");
@@ -60,6 +69,7 @@ fn an_application_has_contenders_on_two_hosts_and_a_host_that_joins_takes_new_on
         eventually("each host knows how the leader does", || {
             shows_a_live_leader(&bed, through, 2, "first")
         });
+        eventually("each host knows who stands by", || shows_the_standby(&bed, through, "first"));
     }
     let before = bed.host(0).status("first")["leadership"].clone();
 

@@ -1,6 +1,7 @@
 //! The laws of [`Election`](super::Election) as tests. Each law is run against every backend, and
 //! against mutants that break it: a law that a mutant passes checks nothing.
 
+mod elsewhere;
 mod grants;
 mod leases;
 mod mutants;

@@ -102,6 +102,18 @@ fn a_first_run_is_told_line_by_line() {
 }
 
 #[test]
+fn no_standby_is_denied_that_another_host_may_keep() {
+    for (holder, line) in [
+        ("runner-0", " 0.05s leader    runner-0  epoch 7, no standby"),
+        ("node-7/runner-0", " 0.05s leader    node-7/runner-0  epoch 7"),
+    ] {
+        let elected = event(50, "leader", 7, &[("holder", holder), ("ordinal", "1")]);
+        let mut story = Story::new(&application(1), "/".into());
+        assert_eq!(told(&mut story, &[elected]).trim_end(), line);
+    }
+}
+
+#[test]
 fn a_take_over_is_told() {
     let mut story = Story::new(&application(2), "/".into());
     let events = [
