@@ -54,11 +54,20 @@ fn main() -> ExitCode {
         let _ = rustix::process::setsid();
     }
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    match arguments.get(1).and_then(|verb| verb.to_str()) {
-        Some("serve") => serve::serve(&arguments),
-        Some("tether") => serve::tether(&arguments),
+    let word = |at: usize| arguments.get(at).and_then(|word| word.to_str());
+    match (word(1), word(2)) {
+        (Some("serve"), Some("host")) => command(host_alone(arguments)),
+        (Some("serve"), _) => serve::serve(&arguments),
+        (Some("tether"), _) => serve::tether(&arguments),
         _ => command(arguments),
     }
+}
+
+/// `serve host` is the part of `up` that is no service: it keeps contenders, and the services run
+/// elsewhere.
+fn host_alone(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    arguments.splice(1..3, ["up", "--no-services"].map(OsString::from));
+    arguments
 }
 
 /// Runs every verb but the parts of the host.

@@ -126,6 +126,29 @@ fn a_service_that_was_started_by_hand_is_used_and_stays() {
     fetcher.finish().exits(0);
 }
 
+/// Every part of the host is a process of the caller's own, as in a pod. The parts are started in no
+/// order.
+#[test]
+fn a_host_whose_parts_are_started_one_by_one_runs_applications() {
+    let host = Host::new();
+    let script = host.file("one.sql", "SELECT 1 AS one;\n");
+    let state = host.state().display().to_string();
+    let serve = |part: &str| host.start(&["serve", part, "--state-dir", &state]);
+    let up = host.start(&["serve", "host", "--host-linger", "60s"]);
+    let parts = ["lifecycle", "artifact-fetcher", "leader-elector", "jobgraph-store"].map(serve);
+    eventually("the host is up", || host.pid_of("up") == Some(up.pid()));
+    host.run(&["run", &script]).exits(0);
+    let doctor = host.run(&["doctor"]).exits(0).stdout;
+    assert_eq!(doctor.matches("given  unix:").count(), 4, "{doctor}");
+    host.run(&["down", "--yes"]).exits(0);
+    up.finish().exits(0);
+    for mut part in parts {
+        assert!(part.is_running(), "a part is not the host's to end");
+        part.signal("TERM");
+        part.finish().exits(0);
+    }
+}
+
 #[test]
 fn one_that_was_started_by_hand_and_listens_elsewhere_is_not_killed_but_has_to_be_given() {
     let host = Host::new();

@@ -61,6 +61,10 @@ impl DeploymentKey {
                 format!("cannot create the deployment key {}: {error}", path.display()),
             )
         };
+        // The service that needs the key first may be the first process of its state directory.
+        if let Some(state) = path.parent() {
+            disk::make_directories(state, 0o700).map_err(about)?;
+        }
         let key = Self::generate();
         let new = path.with_extension(format!(
             "new-{}-{:08x}",

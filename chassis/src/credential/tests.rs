@@ -71,7 +71,9 @@ fn secrets_print_as_stars() {
 #[test]
 fn a_key_is_made_once_also_by_many_at_once_and_is_its_owners_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("key");
+    // The directory is made by the first of them, too.
+    let state = dir.path().join("state");
+    let path = state.join("key");
     let tokens: Vec<_> = std::thread::scope(|scope| {
         let load = || DeploymentKey::load_or_create(&path).unwrap().mint(&Principal::Deployment);
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(load)).collect();
@@ -79,7 +81,8 @@ fn a_key_is_made_once_also_by_many_at_once_and_is_its_owners_alone() {
     });
     assert!(tokens.iter().all(|token| *token == tokens[0]));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside the key");
+    assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 1, "nothing is left beside the key");
 }
 
 #[test]

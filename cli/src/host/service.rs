@@ -283,9 +283,11 @@ fn is_service(pid: u32, name: &str, state: &[u8]) -> bool {
         if *service == name.as_bytes() && *directory == state)
 }
 
-/// Whether a process looks like an `up`, regardless of its options.
+/// Whether a process looks like an `up`, or `serve host`, regardless of its options.
 pub(crate) fn is_up(pid: u32) -> bool {
-    command_line(pid).split(|&byte| byte == 0).skip(1).any(|word| word == b"up")
+    let line = command_line(pid);
+    let words: Vec<&[u8]> = line.split(|&byte| byte == 0).skip(1).collect();
+    matches!(words.as_slice(), [b"serve", b"host", ..]) || words.contains(&&b"up"[..])
 }
 
 /// The words of a process's command line, each ended by a zero; empty when the process is gone.

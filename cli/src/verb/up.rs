@@ -7,6 +7,7 @@ use chassis::run_as::RunAsArgs;
 use chassis::tasks::Shutdown;
 use chassis::telemetry::metrics::page::PageArgs;
 use chassis::transport::Endpoint;
+use client::places::Places;
 
 use crate::duration;
 use crate::exit::Exit;
@@ -51,6 +52,11 @@ pub(crate) struct UpArgs {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Services that run already")]
 struct GivenArgs {
+    /// All four run already, or will in a minute: where is said here, else where they usually
+    /// listen
+    #[arg(long)]
+    no_services: bool,
+
     /// The record: unix:/path or tcp://host:port
     #[arg(long, value_name = "ENDPOINT")]
     store: Option<Endpoint>,
@@ -78,10 +84,10 @@ impl GivenArgs {
         }
     }
 
-    fn by_service(&self) -> Given {
-        let given = SERVICES
-            .iter()
-            .filter_map(|&name| Some((name.to_owned(), self.endpoint(name)?.clone())));
+    fn by_service(&self, places: &Places) -> Given {
+        let usual = |name| self.no_services.then(|| places.service_endpoint(name));
+        let endpoint = |name| self.endpoint(name).cloned().or_else(|| usual(name));
+        let given = SERVICES.iter().filter_map(|&name| Some((name.to_owned(), endpoint(name)?)));
         given.collect()
     }
 }
@@ -91,7 +97,7 @@ pub(crate) async fn run(args: UpArgs, session: &Session) -> OrFailure<Exit> {
     make_directory(session.places.state()).map_err(|error| {
         Failure::of_state(format!("{}: {error}", session.places.state().display()))
     })?;
-    let given = args.given.by_service();
+    let given = args.given.by_service(&session.places);
     let run_as = args.run_as.given();
     if let Some(run_as) = &run_as {
         run_as.check().map_err(Failure::usage)?;
