@@ -164,6 +164,11 @@ impl Cache {
         self.limit_bytes
     }
 
+    /// How many bytes the cache holds.
+    pub fn size_bytes(&self) -> io::Result<u64> {
+        Ok(self.candidates()?.iter().map(|candidate| candidate.size_bytes).sum())
+    }
+
     /// The file of a cached artifact, whether it is there or not.
     pub fn path(&self, digest: Digest) -> PathBuf {
         self.directory.join("blobs").join(digest.to_hex())

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chassis::server::{Authenticator, Footing};
+use chassis::telemetry::metrics;
 
 use crate::config::Args;
 
@@ -37,10 +38,24 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let key = places.key()?;
     let tasks = footing.tasks();
     let sources = source::Sources::local_and_http(clock.clone()).context("the HTTP client")?;
-    let fetcher = service::Fetcher::new(Arc::new(cache), sources, tasks.handle(), clock.clone());
+    let cache = Arc::new(cache);
+    show_size(&cache);
+    let fetcher = service::Fetcher::new(cache, sources, tasks.handle(), clock.clone());
     let listen = args.listen.unwrap_or_else(|| places.service_endpoint(NAME));
     let authenticator = Authenticator::new(key);
     let server = footing.serve(NAME, vec![listen], authenticator, grpc::routes(fetcher));
     server.spawn(&tasks).await?;
     Ok(tasks.run(GRACE).await?)
+}
+
+/// Shows how full the cache is.
+fn show_size(cache: &Arc<cache::Cache>) {
+    let cache = cache.clone();
+    let help = "Bytes of artifacts that the cache holds, and may hold";
+    metrics::look_up("mainspring.cache.size", "By", help, move |say| {
+        if let Ok(held) = cache.size_bytes() {
+            say(held as f64, &[("of", "held")]);
+        }
+        say(cache.limit_bytes() as f64, &[("of", "limit")]);
+    });
 }

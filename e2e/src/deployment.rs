@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::etcd::{Cluster, Etcd};
 use crate::gateway::Gateway;
-use crate::host::Host;
+use crate::host::{Host, binaries, make_executable};
 use crate::observer::{Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
 use crate::server::free_address;
@@ -47,6 +47,8 @@ pub struct Deployment {
     directory: TempDir,
     environment: Vec<(String, String)>,
     failpoints: Vec<String>,
+    /// The build of the next host.
+    binaries: PathBuf,
 }
 
 impl Deployment {
@@ -74,6 +76,7 @@ impl Deployment {
             directory,
             environment: Vec::new(),
             failpoints: Vec::new(),
+            binaries: binaries(),
         };
         for below in [deployment.payloads(), deployment.shared().join("programs")] {
             std::fs::create_dir_all(below).expect("a test may write below its own directory");
@@ -103,6 +106,18 @@ impl Deployment {
     #[must_use]
     pub fn with_bug(self, name: &str) -> Self {
         self.with_failpoint(name, "bug").0
+    }
+
+    /// Hosts that are started from now on are of the build in this directory.
+    #[must_use]
+    pub fn of_build(mut self, binaries: &Path) -> Self {
+        binaries.clone_into(&mut self.binaries);
+        self
+    }
+
+    /// What a host starts from now on is of the build in this directory.
+    pub fn set_build(&mut self, number: usize, binaries: &Path) {
+        self.members[number].host.set_build(binaries);
     }
 
     /// Starts hosts, one after another.
@@ -135,7 +150,9 @@ impl Deployment {
             Metadata::One(member) => format!("http://{}", member.address()),
             Metadata::Three(cluster) => cluster.addresses(),
         };
-        let host = Host::new()
+        let mut host = Host::new();
+        host.set_build(&self.binaries);
+        let host = host
             .with("MAINSPRING_ETCD", etcd)
             .with("MAINSPRING_BLOBS", format!("file://{}", self.payloads().display()))
             .with("MAINSPRING_SHARED_DIR", self.shared().display().to_string())
@@ -271,8 +288,7 @@ impl Deployment {
     /// Writes an executable shell script that all hosts see, and returns its path as an argument.
     pub fn program(&self, name: &str, script: &str) -> String {
         let program = self.file(name, &format!("#!/bin/sh\n{script}\n"));
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(&program, mode).expect("the file was just written");
+        make_executable(&program);
         program
     }
 

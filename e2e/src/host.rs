@@ -1,5 +1,6 @@
 //! One state directory of a test's own.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,6 +12,8 @@ use crate::process::{Finished, Running, eventually, with_environment};
 pub struct Host {
     directory: TempDir,
     environment: Vec<(String, String)>,
+    /// Where the host's executables are.
+    binaries: PathBuf,
 }
 
 impl Host {
@@ -20,7 +23,12 @@ impl Host {
             .prefix("h")
             .tempdir()
             .expect("the temporary directory is writable");
-        Self { directory, environment: Vec::new() }
+        Self { directory, environment: Vec::new(), binaries: binaries() }
+    }
+
+    /// What this host starts from now on is of the build in this directory.
+    pub fn set_build(&mut self, binaries: &Path) {
+        binaries.clone_into(&mut self.binaries);
     }
 
     /// Sets a variable for everything that this host starts.
@@ -64,9 +72,16 @@ impl Host {
         path.to_str().expect("temporary paths are UTF-8").to_owned()
     }
 
+    /// Writes an executable shell script and returns its path as an argument.
+    pub fn program(&self, name: &str, script: &str) -> String {
+        let program = self.file(name, &format!("#!/bin/sh\n{script}\n"));
+        make_executable(&program);
+        program
+    }
+
     /// `mainspring` with these arguments, for this host.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary("mainspring"));
+        let mut command = Command::new(self.binaries.join("mainspring"));
         command
             .args(arguments)
             .current_dir(self.scratch())
@@ -170,11 +185,21 @@ impl Drop for Host {
     }
 }
 
-/// A binary of this build, beside the running test.
+/// Lets a file that a test has written be run.
+pub(crate) fn make_executable(path: &str) {
+    let mode = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(path, mode).expect("the file was just written");
+}
+
+/// A binary of this build.
 pub fn binary(name: &str) -> PathBuf {
+    binaries().join(name)
+}
+
+/// Where the binaries of this build are: beside the running test.
+pub fn binaries() -> PathBuf {
     let test = std::env::current_exe().expect("a running test has an executable");
-    let profile = test.ancestors().nth(2).expect("tests lie in <profile>/deps");
-    profile.join(name)
+    test.ancestors().nth(2).expect("tests lie in <profile>/deps").to_owned()
 }
 
 /// The first 8 hex digits of the SHA-256 of the state directory's path, as in owner marks.

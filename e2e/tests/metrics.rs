@@ -40,6 +40,10 @@ fn one_page_has_the_numbers_of_every_process_of_the_host() {
     assert!(sum(&shown, "mainspring_rpc_duration_seconds_count", &begun) >= 1.0, "{shown}");
     let committed = ["outcome=\"committed\""];
     assert!(sum(&shown, "mainspring_store_commit_duration_seconds_count", &committed) > 3.0);
+    assert_eq!(sum(&shown, "mainspring_processes", &["kind=\"cluster\""]), 0.0, "{shown}");
+    let limit = sum(&shown, "mainspring_cache_size_bytes", &["of=\"limit\""]);
+    assert!(limit > sum(&shown, "mainspring_cache_size_bytes", &["of=\"held\""]), "{shown}");
+    assert!(shown.contains("\nmainspring_observation_age_seconds{"), "{shown}");
     assert!(!shown.contains("carriers"), "a label names an application\n{shown}");
     let families: Vec<&str> = shown.lines().filter(|line| line.starts_with("# TYPE")).collect();
     let mut once = families.clone();
@@ -63,4 +67,27 @@ fn an_address_that_is_taken_is_refused_by_name() {
     let host = Host::new();
     let refused = host.run(&["up", "--metrics-listen", &address]).exits(2);
     refused.says("--metrics-listen");
+}
+
+#[test]
+fn the_page_shows_what_lives_and_which_leader_is_silent() {
+    let address = free_address();
+    let host = Host::new()
+        .with("MAINSPRING_HOST_LINGER", "60s")
+        .with("MAINSPRING_METRICS_LISTEN", address.clone());
+    let program = host.program("patient", "exec sleep 1000");
+    host.run(&["run", "-d", "--application-id", "patient", &program]).exits(0);
+    let number = |family: &str, labels: &[&str]| sum(&page(&address), family, labels);
+    for kind in ["kind=\"contender\"", "kind=\"cluster\""] {
+        eventually("its processes are counted", || number("mainspring_processes", &[kind]) >= 1.0);
+    }
+    let silence = || number("mainspring_observation_age_seconds", &[]);
+    eventually("its leader is heard", || silence() < 1.5);
+    let leader = host.status("patient")["leadership"]["leaderPid"].as_u64().unwrap();
+    let leader = u32::try_from(leader).unwrap();
+    e2e::process::signal(leader, "STOP");
+    eventually("its leader is silent", || silence() > 3.0);
+    e2e::process::signal(leader, "CONT");
+    eventually("its leader, or the next one, is heard", || silence() < 1.5);
+    host.run(&["cancel", "patient", "--wait"]).exits(3);
 }

@@ -95,6 +95,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         tracing::info!(generations = indexed, "indexed what an older build has written");
     }
     let credential = key.mint(&Principal::Deployment);
+    service.live.show_silence();
     let (routes, authenticator) = (grpc::routes(&service, &key), Authenticator::new(key));
     let server = Serve {
         limits: Limits { grace: GRACE, ..Limits::default() },

@@ -67,6 +67,7 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     let substrate = Arc::new(substrate.running_as(args.run_as.given()).on(&host));
     let tasks = footing.tasks();
     let service = Lifecycle::new(substrate, record, clock.clone(), tasks.handle());
+    service.show_processes();
     let (routes, authenticator) = (grpc::routes(service.clone()), Authenticator::new(key));
     let server = Serve {
         limits: Limits { unary_deadline: UNARY_DEADLINE, ..Limits::default() },

@@ -5,6 +5,7 @@ mod detail;
 mod following;
 mod group;
 mod minder;
+mod numbers;
 mod outbox;
 mod searching;
 mod shipping;

@@ -22,7 +22,7 @@ use super::{FLUSH, has_collector};
 use crate::BoxError;
 use crate::clock::{SystemClock, timeout};
 
-pub use instruments::{Count, Labels, Level, Took};
+pub use instruments::{Count, Labels, Level, Took, look_up};
 
 /// How often the numbers are sent to a collector, if there is one.
 const EVERY: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use chassis::clock::{Boot, SharedClock};
+use chassis::telemetry::metrics;
 use proto::{ApplicationRef, api, jobgraph};
 
 use crate::model::timestamp;
@@ -145,6 +146,24 @@ impl Live {
             }
         });
         told.collect()
+    }
+
+    /// How long ago that leader was heard which has spoken to this store and is silent for longest;
+    /// zero if there is none.
+    pub fn longest_silence(&self) -> Duration {
+        let now = self.clock.boot();
+        let heard = self.heard();
+        let own = heard.values().filter(|heard| heard.own);
+        own.map(|heard| now.saturating_duration_since(heard.at)).max().unwrap_or_default()
+    }
+
+    /// Shows the longest silence among the numbers of this process.
+    pub fn show_silence(&self) {
+        let live = self.clone();
+        let help = "How long ago the leader was heard that is silent for longest, of this host's";
+        metrics::look_up("mainspring.observation.age", "s", help, move |say| {
+            say(live.longest_silence().as_secs_f64(), &[]);
+        });
     }
 
     #[cfg(test)]

@@ -34,6 +34,21 @@ pub struct Level {
     made: OnceLock<Gauge<u64>>,
 }
 
+/// Shows numbers that are looked up whenever they are asked for. `look` says each of them, with its
+/// labels; it has a few milliseconds. The unit is one of UCUM, such as `s` or `By`.
+pub fn look_up(
+    name: &'static str,
+    unit: &'static str,
+    help: &'static str,
+    look: impl Fn(&mut dyn FnMut(f64, &Labels<'_>)) + Send + Sync + 'static,
+) {
+    let meter = meter();
+    let builder = meter.f64_observable_gauge(name).with_unit(unit).with_description(help);
+    let _ = builder
+        .with_callback(move |shown| look(&mut |now, labels| shown.observe(now, &pairs(labels))))
+        .build();
+}
+
 /// How long something took, in seconds.
 pub struct Took {
     about: About,
