@@ -57,6 +57,11 @@ install: ## a release build, installed with completions and man pages: PREFIX=/u
 e2e-arrows: ## a process killed before and after every arrow of one run, with the record on etcd
 	@$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(arrows)'"
 
+.PHONY: e2e-upgrade
+e2e-upgrade: build ## hosts of an earlier build are replaced by this one's under applications. FROM=HEAD~1
+	@EARLIER_BUILD=$$(tools/earlier-build '$(or $(FROM),HEAD~1)') \
+	$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(upgrade)'"
+
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
