@@ -1,14 +1,16 @@
 """Tests that what is in `deploy/` can be read, names only what is there, and fits together.
 
-Nothing is started: neither Docker nor systemd nor a namespace is needed.
+Nothing is started: neither Docker nor a namespace is needed, and of systemd its reader of units.
 """
 
 import ast
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
@@ -334,6 +336,19 @@ class Units(unittest.TestCase):
         said = variables(SYSTEMD / "member.env")
         self.assertEqual(self.member["Unit.RequiresMountsFor"], [said["MAINSPRING_SHARED_DIR"]])
         self.assertLessEqual({"MAINSPRING_SHARED_DIR", "MAINSPRING_ETCD", "MAINSPRING_BLOBS"}, set(said))
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "no systemd-analyze here: apt install systemd")
+    def test_systemd_itself_has_nothing_to_say_about_them(self):
+        with tempfile.TemporaryDirectory() as made:
+            for file in [SYSTEMD / "mainspring.service", *(SYSTEMD / "mainspring.service.d").iterdir()]:
+                to = pathlib.Path(made, file.relative_to(SYSTEMD))
+                to.parent.mkdir(exist_ok=True)
+                # The executable and its page in the manual are not installed here.
+                text = file.read_text().replace("/usr/local/bin/mainspring", "/bin/true")
+                to.write_text(re.sub("^Documentation=.*$", "", text, flags=re.MULTILINE))
+            verify = ["systemd-analyze", "verify", "--man=no", f"{made}/mainspring.service"]
+            said = subprocess.run(verify, capture_output=True, text=True, check=False, timeout=60)
+        self.assertEqual((0, ""), (said.returncode, said.stderr))
 
 
 class LocalCluster(unittest.TestCase):
