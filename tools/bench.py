@@ -1,15 +1,18 @@
 #!/usr/bin/env python3
 """Measures how fast mainspring is on this machine.
 
-    python3 tools/bench.py --bin target/release [--runs 30]
+    python3 tools/bench.py --bin target/release [--runs 30] [--only NAME]
 
 `make bench` runs this with a release build and prints the figures that docs/benchmarks.md shows.
+The sections of bench_hosts/ need etcd on PATH; with --quick they measure so little that they only
+show whether they work.
 Nothing here is a test, because figures depend on the machine and on what else the machine does.
 Figures that are compared come from runs in turn, in one go.
 """
 
 import argparse
 import concurrent.futures
+import dataclasses
 import datetime
 import functools
 import http.server
@@ -19,11 +22,16 @@ import os
 import pathlib
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import leaks
+from bench_hosts import graphs, many, submits, take_over
+from bench_hosts.place import QUICK, Amounts, Place
 
 GIB = 1024 * 1024 * 1024
 # Seconds after the last application until memory is looked at, so that caches and allocators have
@@ -31,6 +39,9 @@ GIB = 1024 * 1024 * 1024
 SETTLED = 15
 # The phases in the order in which a run passes them. Each is the time since the one before.
 PHASES = ["submitted", "leader", "artifact", "main", "ended", "clean"]
+# The sections that need an etcd, or more than one host.
+OF_HOSTS = {"take-over": take_over, "graphs": graphs, "submits": submits, "many": many}
+SECTIONS = ["trivial", "memory", "crowd", "ended", "list", "transfer", *OF_HOSTS]
 
 
 class Bench:
@@ -312,21 +323,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", type=pathlib.Path, required=True)
     parser.add_argument("--runs", type=int, default=30)
-    parser.add_argument("--only", choices=["trivial", "memory", "crowd", "ended", "list", "transfer"])
+    parser.add_argument("--only", choices=SECTIONS)
     parser.add_argument("--ended", type=int, nargs="+", default=[0, 200, 1000], help="after how many ended applications")
+    parser.add_argument("--take-overs", type=int, help="how many of each kind `take-over` measures")
+    parser.add_argument("--quick", action="store_true", help="little of what the sections with etcd measure")
     given = parser.parse_args()
+    # SIGTERM becomes an exit, so that the processes that were started are ended then too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    print(f"{datetime.date.today()}  {os.cpu_count()} cores {model}  Linux {platform.release()}")
-    root = pathlib.Path(tempfile.mkdtemp(prefix="msb-"))
+    print(f"{datetime.date.today()}  {os.cpu_count()} cores {model}  Linux {platform.release()}", flush=True)
+    root = pathlib.Path(tempfile.mkdtemp(prefix="msb-")).resolve()
     bench = Bench(given.bin.resolve(), root)
+    amounts = QUICK if given.quick else Amounts()
+    if given.take_overs:
+        amounts = dataclasses.replace(amounts, take_overs=given.take_overs)
     try:
         for name, measure in [("trivial", lambda: trivial(bench, given.runs)), ("memory", lambda: memory(bench)),
                               ("crowd", lambda: crowd(bench)), ("ended", lambda: ended(bench, given.ended)),
                               ("list", lambda: listing(bench, 10_000)), ("transfer", lambda: transfer(bench))]:
             if given.only in (None, name):
                 measure()
+        for name, section in OF_HOSTS.items():
+            if given.only in (None, name):
+                section.run(Place(given.bin.resolve(), root / name, amounts))
     finally:
         subprocess.run([bench.binary, "down", "--yes"], env=bench.env, capture_output=True, timeout=120)
+        left = leaks.wait_until_gone(root)
+        for process in left:
+            print(f"left over, killed: {process}", file=sys.stderr)
+        leaks.end(left)
         shutil.rmtree(root, ignore_errors=True)
 
 

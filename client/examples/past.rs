@@ -1,7 +1,8 @@
 //! Writes applications that have ended through the store alone, which is far faster than to let
 //! each of them run. `tools/bench.py` runs this program against a store that it has started:
 //!
-//! `past STATE_DIR COUNT` writes COUNT applications, each of one job and each clean.
+//! `past STATE_DIR COUNT [FIRST]` writes COUNT applications, each of one job and each clean. Their
+//! names are numbered from FIRST on, which is 0 unless it is given.
 
 use record::{ApplicationEnd, Holder, MainEnd, Record as _};
 use std::path::PathBuf;
@@ -34,8 +35,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 async fn main() -> anyhow::Result<()> {
     chassis::install_crypto_provider();
     let mut arguments = std::env::args().skip(1);
-    let mut next = || arguments.next().context("past STATE_DIR COUNT");
+    let mut next = || arguments.next().context("past STATE_DIR COUNT [FIRST]");
     let (state, count): (PathBuf, usize) = (next()?.into(), next()?.parse()?);
+    let first: usize = arguments.next().map_or(Ok(0), |first| first.parse())?;
     let places = Places::new(&state);
     let key = DeploymentKey::load_or_create(&places.deployment_key())?;
     let endpoint = places.service_endpoint("jobgraph-store");
@@ -54,8 +56,8 @@ async fn main() -> anyhow::Result<()> {
         }
         SystemClock.sleep(PAUSE).await;
     }
-    let each =
-        futures::stream::iter(0..count).map(|number| store.live_through(format!("past-{number}")));
+    let numbers = futures::stream::iter(first..first + count);
+    let each = numbers.map(|number| store.live_through(format!("past-{number}")));
     each.buffer_unordered(AT_ONCE).try_collect().await
 }
 

@@ -15,33 +15,16 @@ import os
 import pathlib
 import shutil
 import statistics
-import subprocess
-import time
 import zipfile
 
 import rest
 from bench import Bench, ratio, shown
-from machine import busy, eventually
+from machine import busy, cost, eventually
 from native import Native
 from wordcount import CLASS
 
 MIB = 1 << 20
 NOISE = 64 * MIB
-
-
-def cost(command: list[str], env: dict[str, str], log: pathlib.Path) -> dict[str, float]:
-    """Wall seconds, CPU seconds and bytes read of one process, from its start to its exit."""
-    start = time.monotonic()
-    with open(log, "ab") as out:
-        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    wall = time.monotonic() - start
-    io = dict(line.split(": ") for line in pathlib.Path(f"/proc/{process.pid}/io").read_text().splitlines())
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}\n{log.read_text()[-2000:]}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "read": int(io["rchar"])}
 
 
 def finished(address: str) -> int:
