@@ -75,8 +75,8 @@ chaos: build ## 200 drawn faults under three hosts and three members of etcd; ab
 
 bench: ## a release build, then how fast it is on this machine (docs/benchmarks.md)
 	@tools/setup build
-	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example past --example jvm_arguments)
-	@tools/bench.py --bin $(release) $(ARGS)
+	@$(call quietly,cargo build $(cargo_flags) --release --workspace $(binaries) --example transfer --example past --example submits --example fenced --example jvm_arguments)
+	@etcd=$$(tools/setup etcd); PATH="$$etcd:$$PATH"; exec tools/bench.py --bin $(release) $(ARGS)
 
 bench-flink: ## Flink jobs through us, beside Flink by itself, a release build; ARGS='--only throughput' for one section
 	@tools/setup build

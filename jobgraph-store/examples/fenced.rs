@@ -172,8 +172,7 @@ impl Caller {
             engine: "datafusion".into(),
             ..Default::default()
         };
-        let request =
-            api::SubmitRequest { request_id: id, spec: Some(spec), ..Default::default() };
+        let request = api::SubmitRequest { request_id: id, spec: Some(spec), ..Default::default() };
         self.applications.submit(request).await?;
         self.record.begin_attempt(fence, &Holder::new("runner-0", 1), "").await?;
         Ok(())

@@ -17,15 +17,21 @@ KEY = "deployment.key"
 class Deployment:
     """Hosts on one record."""
 
-    def __init__(self, binaries: pathlib.Path, root: pathlib.Path, etcd: Etcd, settings: dict[str, str]):
+    def __init__(
+        self, binaries: pathlib.Path, root: pathlib.Path, etcd: Etcd, settings: dict[str, str]
+    ):
         self.shared, self.hosts = root / "shared", []
         payloads = root / "payloads"
         for directory in [self.shared, payloads]:
             directory.mkdir()
-        common = settings | {"MAINSPRING_ETCD": etcd.url, "MAINSPRING_BLOBS": f"file://{payloads}",
-                             "MAINSPRING_SHARED_DIR": str(self.shared)}
-        self._new = lambda place: Host(binaries, place, common | {
-            "MAINSPRING_NETWORK": f"tcp://127.0.0.1:{free_port()}"})
+        common = settings | {
+            "MAINSPRING_ETCD": etcd.url,
+            "MAINSPRING_BLOBS": f"file://{payloads}",
+            "MAINSPRING_SHARED_DIR": str(self.shared),
+        }
+        self._new = lambda place: Host(
+            binaries, place, common | {"MAINSPRING_NETWORK": f"tcp://127.0.0.1:{free_port()}"}
+        )
         self._root = root
 
     def join(self) -> None:
@@ -45,7 +51,9 @@ class Deployment:
 
 
 @contextlib.contextmanager
-def deployed(binaries: pathlib.Path, root: pathlib.Path, hosts: int, settings: dict[str, str]) -> Iterator[Deployment]:
+def deployed(
+    binaries: pathlib.Path, root: pathlib.Path, hosts: int, settings: dict[str, str]
+) -> Iterator[Deployment]:
     """A deployment of so many hosts, of which nothing is left afterwards."""
     with Etcd(root) as etcd:
         deployment = Deployment(binaries, root, etcd, settings)

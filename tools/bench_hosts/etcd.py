@@ -3,7 +3,6 @@
 import pathlib
 import re
 import shutil
-import subprocess
 import sys
 import urllib.request
 
@@ -18,7 +17,7 @@ class Etcd:
 
     def __init__(self, root: pathlib.Path):
         if not shutil.which("etcd"):
-            sys.exit("etcd is not on PATH: make bench sees to that, or PATH=$(tools/setup etcd):$PATH")
+            sys.exit("etcd is not on PATH; use make bench, or PATH=$(tools/setup etcd):$PATH")
         self.root, self.url = root, ""
         self.processes = Processes(root / "etcd.log")
 
@@ -34,13 +33,30 @@ class Etcd:
 
     def _is_started(self) -> bool:
         self.url, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        process = self.processes.start([
-            "etcd", "--name", "bench", "--log-level", "error", "--data-dir", str(self.root / "etcd"),
-            "--listen-client-urls", self.url, "--advertise-client-urls", self.url,
-            "--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer,
-            "--initial-cluster", f"bench={peer}",
-        ])
-        eventually("etcd serves, or has ended", lambda: process.poll() is not None or self.is_well(), 60)
+        process = self.processes.start(
+            [
+                "etcd",
+                "--name",
+                "bench",
+                "--log-level",
+                "error",
+                "--data-dir",
+                str(self.root / "etcd"),
+                "--listen-client-urls",
+                self.url,
+                "--advertise-client-urls",
+                self.url,
+                "--listen-peer-urls",
+                peer,
+                "--initial-advertise-peer-urls",
+                peer,
+                "--initial-cluster",
+                f"bench={peer}",
+            ]
+        )
+        eventually(
+            "etcd serves, or has ended", lambda: process.poll() is not None or self.is_well(), 60
+        )
         return process.poll() is None
 
     @property
@@ -54,7 +70,9 @@ class Etcd:
 
     def metric(self, name: str, label: str = "") -> float:
         """The sum of a metric's values, of those with this label if one is named."""
-        found = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", self._asked("metrics").decode(), re.MULTILINE)
+        found = re.findall(
+            rf"^{name}(\{{.*\}})? (\S+)$", self._asked("metrics").decode(), re.MULTILINE
+        )
         values = [float(value) for labels, value in found if label in labels]
         if not values:
             raise RuntimeError(f"etcd has no metric {name} {label}")

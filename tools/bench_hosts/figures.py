@@ -16,8 +16,9 @@ def quantile(values: list[float], part: float) -> float:
 
 def shown(values: list[float], unit: str = "s", digits: int = 2) -> str:
     """Median, 99th percentile, maximum and number of the values."""
-    return (f"p50 {statistics.median(values):.{digits}f} {unit}, p99 {quantile(values, 0.99):.{digits}f}, "
-            f"max {max(values):.{digits}f} (n={len(values)})")
+    parts = {"p50": statistics.median(values), "p99": quantile(values, 0.99), "max": max(values)}
+    said = ", ".join(f"{name} {value:.{digits}f}" for name, value in parts.items())
+    return f"{said} {unit} (n={len(values)})"
 
 
 def judged(value: float, sign: str, goal: float, what: str = "", unit: str = "") -> str:

@@ -1,5 +1,6 @@
 """One host: a state directory, and all processes that belong to it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,12 +8,26 @@ import pathlib
 import signal
 import subprocess
 import time
+import typing
+from collections.abc import Iterator
 
 from bench_flink.machine import eventually
 
-# The services that all applications of a host share, and the process that keeps them.
-SERVICES = ["jobgraph-store", "leader-elector", "artifact-fetcher", "lifecycle"]
-SHARED = ["up", *SERVICES]
+# The processes that all applications of a host share: `up`, and the services that it keeps.
+SHARED = ["up", "jobgraph-store", "leader-elector", "artifact-fetcher", "lifecycle"]
+
+# How many passes over its processes stop a host: far more than are needed.
+PASSES = 100
+
+
+class Memory(typing.NamedTuple):
+    """Memory in MiB: what is resident, and the share of it that is the process's own."""
+
+    rss: float
+    pss: float
+
+    def __str__(self) -> str:
+        return f"{self.rss:.1f} ({self.pss:.1f})"
 
 
 class Host:
@@ -24,23 +39,48 @@ class Host:
         runtime = root / "run"
         runtime.mkdir(mode=0o700)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("MAINSPRING_")}
-        self.env |= {"MAINSPRING_STATE_DIR": str(self.state), "MAINSPRING_HOST_LINGER": "1h",
-                     "XDG_RUNTIME_DIR": str(runtime), "NO_COLOR": "1"} | settings
+        self.env |= {
+            "MAINSPRING_STATE_DIR": str(self.state),
+            "MAINSPRING_HOST_LINGER": "1h",
+            "XDG_RUNTIME_DIR": str(runtime),
+            "NO_COLOR": "1",
+        } | settings
         self._up: subprocess.Popen | None = None
 
     def up(self) -> None:
         """Starts the host, and returns once all of it answers."""
         with open(self.root / "up.log", "ab") as log:
-            self._up = subprocess.Popen([self.binary, "up"], env=self.env, stdin=subprocess.DEVNULL,
-                                        stdout=log, stderr=log, start_new_session=True)
-        eventually("the host is up", lambda: self.pid("up") == self._up.pid or self._up.poll() is not None)
-        if self._up.poll() is not None:
-            raise RuntimeError(f"the host does not start: {(self.root / 'up.log').read_text()[-2000:]}")
+            self._up = subprocess.Popen(
+                [self.binary, "up"],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        of_up = self._up
+        eventually(
+            "the host is up, or has ended",
+            lambda: self.pid("up") == of_up.pid or of_up.poll() is not None,
+        )
+        if of_up.poll() is not None:
+            said = (self.root / "up.log").read_text()[-2000:]
+            raise RuntimeError(f"the host does not start: {said}")
+
+    @contextlib.contextmanager
+    def without_up(self) -> Iterator[None]:
+        """Kills `up` for a while: the services and the applications go on, and nothing is begun."""
+        self._up.kill()
+        self._up.wait(timeout=30)
+        yield
+        self.up()
 
     def call(self, *arguments: str, seconds: float = 120, codes: tuple[int, ...] = (0,)) -> str:
         """Runs one command to its end, and answers its stdout; other exit codes are errors."""
         command = [self.binary, *arguments]
-        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(
+            command, env=self.env, capture_output=True, text=True, timeout=seconds
+        )
         if done.returncode not in codes:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
         return done.stdout
@@ -72,15 +112,18 @@ class Host:
             return None
         return (told if service == "up" else told["services"][service])["pid"]
 
-    def resident(self) -> dict[str, int]:
-        """The resident memory of the processes that all applications share, in KiB, by name."""
-        return {name: resident_kib(self.pid(name)) for name in SHARED}
+    def memory(self) -> dict[str, "Memory"]:
+        """The memory of the processes that all applications share, by name."""
+        return {name: memory_of(self.pid(name)) for name in SHARED}
 
     def contenders(self, name: str) -> list[int]:
         """The runners of an application that live on this host."""
         mark = f"{self._mark()}/{name}/".encode()
-        return [pid for pid, line, owner in self._processes()
-                if owner.startswith(mark) and b"/contender/" in owner and b"app-runner" in line]
+        return [
+            pid
+            for pid, line, owner in self._processes()
+            if owner.startswith(mark) and b"/contender/" in owner and b"app-runner" in line
+        ]
 
     def alive(self) -> list[int]:
         """All processes of the host, and of what runs on it."""
@@ -91,7 +134,10 @@ class Host:
         begun, stopped = time.time(), set()
         # No process gets to see that another one has ended: all are stopped first. A process that
         # was started during one pass is met by the next one.
-        while new := [pid for pid in self.alive() if pid not in stopped]:
+        for _ in range(PASSES):
+            new = [pid for pid in self.alive() if pid not in stopped]
+            if not new:
+                break
             send(new, signal.SIGSTOP)
             stopped.update(new)
         send(sorted(stopped), signal.SIGKILL)
@@ -132,7 +178,8 @@ def send(pids: list[int], sent: signal.Signals) -> None:
             pass
 
 
-def resident_kib(pid: int) -> int:
-    """The resident memory of a process in KiB."""
-    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+def memory_of(pid: int) -> Memory:
+    """The memory of a process."""
+    lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    fields = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
+    return Memory(int(fields["Rss"]) / 1024, int(fields["Pss"]) / 1024)

@@ -10,7 +10,7 @@ class Amounts:
     """How much the sections measure."""
 
     take_overs: int = 50
-    # How many callers write at once, and how many writes of each kind each of them makes in a round.
+    # How many callers write at once, and how many writes of a kind each of them makes in a round.
     puts: tuple[tuple[int, int], ...] = ((1, 300), (16, 40), (64, 20))
     rounds: int = 3
     submissions: int = 20_000
@@ -21,8 +21,15 @@ class Amounts:
 
 
 # So few of everything that a section only shows whether it works.
-QUICK = Amounts(take_overs=2, puts=((1, 8), (4, 4)), rounds=2, submissions=50, live=2,
-                ended=(2, 6, 12), counted=3)
+QUICK = Amounts(
+    take_overs=2,
+    puts=((1, 8), (4, 4)),
+    rounds=2,
+    submissions=50,
+    live=2,
+    ended=(2, 6, 12),
+    counted=3,
+)
 
 
 @dataclasses.dataclass(frozen=True)

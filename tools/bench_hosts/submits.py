@@ -14,7 +14,7 @@ from bench_flink.machine import cost, cpu_of, eventually
 
 from bench_hosts.etcd import Etcd
 from bench_hosts.figures import judged, shown
-from bench_hosts.host import Host, resident_kib
+from bench_hosts.host import Host, memory_of
 from bench_hosts.place import Place
 
 CALLERS = 64
@@ -37,7 +37,8 @@ def fill(host: Host) -> str:
 
 def recorded(host: Host) -> int:
     """How many submitted applications the record has."""
-    return sum(line.startswith("submitted-") for line in host.call("list", "-o", "name").splitlines())
+    names = host.call("list", "-o", "name").splitlines()
+    return sum(name.startswith("submitted-") for name in names)
 
 
 def through_cli(host: Host, program: str) -> int:
@@ -46,8 +47,9 @@ def through_cli(host: Host, program: str) -> int:
     artifact.write_bytes(os.urandom(ARTIFACT_MIB * MIB))
     command = [host.binary, "run", "-d"]
     more = [["--artifact", str(artifact)], []]
-    with_it, without = (cost([*command, *options, program], host.env, host.root / "run.log")["read"] for options in more)
-    return with_it - without
+    log = host.root / "run.log"
+    reads = [cost([*command, *options, program], host.env, log)["read"] for options in more]
+    return int(reads[0] - reads[1])
 
 
 def measure(place: Place, name: str, host: Host, etcd: Etcd | None) -> None:
@@ -56,21 +58,30 @@ def measure(place: Place, name: str, host: Host, etcd: Etcd | None) -> None:
     store, up = host.pid("jobgraph-store"), host.pid("up")
     spent = {"store": store, "up": up} | ({"etcd": etcd.pid} if etcd else {})
     before = {who: cpu_of(pid) for who, pid in spent.items()}
-    memory = resident_kib(store)
-    printed = place.example("submits", host.env, str(host.state), str(CALLERS), str(place.amounts.submissions))
-    after = {who: cpu_of(pid) for who, pid in spent.items()}
+    memory = memory_of(store)
+    asked = [str(number) for number in (CALLERS, place.amounts.submissions)]
+    printed = place.example("submits", host.env, str(host.state), *asked)
     seconds, *each = map(float, printed.split())
-    rate = len(each) / seconds
-    print(f"Submit, {name}, {CALLERS} at once: {rate:.0f} a second   {judged(rate, '≥', 1000, unit='a second')}; {shown(each, 'ms')}")
-    cores = ", ".join(f"{who} {(after[who] - before[who]) / seconds:.2f}" for who in spent)
-    print(f"    cores in use: {cores}; each submission {(after['store'] - before['store']) / len(each) * 1000:.2f} CPU-ms of the store")
-    print(f"    the store's resident memory: {memory / 1024:.1f} MiB before, {resident_kib(store) / 1024:.1f} MiB after")
+    cores = {who: (cpu_of(pid) - before[who]) / seconds for who, pid in spent.items()}
+    rate, cpu = len(each) / seconds, cores["store"] * seconds / len(each) * 1000
+    print(f"Submit, {name}, {CALLERS} at once: {shown(each, 'ms')}")
+    print(f"    {rate:.0f} a second   {judged(rate, '≥', 1000, unit='a second')}")
+    shares = ", ".join(f"{who} {share:.2f}" for who, share in cores.items())
+    print(f"    cores in use: {shares}; the store {cpu:.2f} CPU-ms a submission")
+    print(f"    memory of the store, MiB of RSS (PSS): {memory}, later {memory_of(store)}")
     os.kill(store, signal.SIGKILL)
     eventually("another store serves", lambda: host.pid("jobgraph-store") != store, PATIENCE)
     found = recorded(host)
-    print(f"    in the record after kill -9 of the store: {found} of {len(each)} accepted   {judged(found, '≥', len(each))}")
+    kept = judged(found, "≥", len(each))
+    print(f"    recorded after kill -9 of the store: {found} of {len(each)} accepted   {kept}")
     read = through_cli(host, program)
-    print(f"    read by `mainspring run` of an artifact of {ARTIFACT_MIB} MiB: {read / MIB:.2f} MiB   {judged(max(0, read) // MIB, '≤', 0, unit='MiB')}", flush=True)
+    # The name of the artifact is no part of its bytes.
+    none = judged(read // MIB, "≤", 0, unit="MiB")
+    print(
+        f"    `mainspring run` reads {read} bytes more "
+        f"with an artifact of {ARTIFACT_MIB} MiB   {none}",
+        flush=True,
+    )
 
 
 def run(place: Place) -> None:

@@ -46,9 +46,11 @@ class Runs:
         self.number += 1
         name = f"run-{self.number}"
         first = self.deployment.hosts[0]
-        first.call("run", "-d", "--application-id", name, "--contenders", "2", str(self.program), str(self.starts))
+        of_main = [str(self.program), str(self.starts)]
+        first.call("run", "-d", "--application-id", name, "--contenders", "2", *of_main)
         eventually("main() has begun", lambda: self._started(name))
-        eventually("each host has a contender", lambda: all(host.contenders(name) for host in self.deployment.hosts))
+        for host in self.deployment.hosts:
+            eventually("each host has a contender", lambda host=host: host.contenders(name))
         time.sleep(SETTLED)
         leadership = first.status(name)["leadership"]
         epoch, leader = int(leadership["epoch"]), self.deployment.host(leadership["host"])
@@ -64,20 +66,25 @@ class Runs:
             other.call("wait", name, "--for", "clean", codes=(0, 3))
 
     def _taken_over(self, name: str, other: Host, epoch: int, begun: float) -> tuple[float, float]:
+        has_begun = lambda: max(self._started(name)) > epoch  # noqa: E731
         try:
-            eventually("main() has begun again", lambda: max(self._started(name)) > epoch, PATIENCE, 0.002)
+            eventually("main() has begun again", has_begun, PATIENCE, 0.002)
         except TimeoutError:
             return math.inf, math.inf
-        started = self._started(name)
-        led = {int(event["epoch"]): moment(event["at"]) for event in other.events(name) if event["kind"] == "leader"}
-        # A leader that was lost again before its main() began counts for the leadership alone.
-        return led[min(after for after in led if after > epoch)] - begun, started[min(
-            after for after in started if after > epoch)] - begun
+        events = [event for event in other.events(name) if event["kind"] == "leader"]
+        led = {int(event["epoch"]): moment(event["at"]) for event in events}
+        # A leader that is lost again before its main() begins counts for the leadership alone.
+        return tuple(first_after(epoch, times) - begun for times in (led, self._started(name)))
 
     def _started(self, name: str) -> dict[int, float]:
         """When main() has begun, by epoch."""
         files = self.starts.glob(f"{name}-*")
         return {int(file.name.rpartition("-")[2]): file.stat().st_mtime for file in files}
+
+
+def first_after(epoch: int, times: dict[int, float]) -> float:
+    """The time that belongs to the lowest epoch above this one."""
+    return times[min(later for later in times if later > epoch)]
 
 
 def moment(text: str) -> float:
@@ -88,10 +95,12 @@ def moment(text: str) -> float:
 
 def signalled(sent: signal.Signals):
     """Loses a leader by a signal to its runner."""
+
     def lose(_: Host, pid: int) -> float:
         begun = time.time()
         os.kill(pid, sent)
         return begun
+
     return lose
 
 
@@ -110,7 +119,8 @@ def told(what: str, figures: list[tuple[float, float]], goals: tuple[str, str]) 
 def goals(figures: list[tuple[float, float]], part: float, most: float) -> tuple[str, str]:
     """Whether leadership, and whether work, is back in time."""
     what = "p99" if part < 1 else "max"
-    return tuple(judged(quantile(list(values), part), "≤", most, what, "s") for values in zip(*figures))
+    reached = [quantile(list(values), part) for values in zip(*figures)]
+    return tuple(judged(value, "≤", most, what, "s") for value in reached)
 
 
 def run(place: Place) -> None:
@@ -124,7 +134,8 @@ def run(place: Place) -> None:
                 figures = [runs.run(signalled(signal.SIGTERM)) for _ in range(count)]
                 told("SIGTERM of the leading runner", figures, goals(figures, 0.99, 0.3))
                 figures = [runs.run(signalled(signal.SIGKILL)) for _ in range(count)]
-                told("kill -9 of the leading runner, its elector alive", figures, goals(figures, 1, 1))
+                what = "kill -9 of the leading runner, its elector alive"
+                told(what, figures, goals(figures, 1, 1))
             figures = [runs.run(host_lost) for _ in range(count)]
             leads, _ = goals(figures, 1, lease + 0.6)
             told(f"the leader's host lost, leases of {lease} s", figures, (leads, ""))
