@@ -326,12 +326,13 @@ def main() -> None:
     parser.add_argument("--only", choices=SECTIONS)
     parser.add_argument("--ended", type=int, nargs="+", default=[0, 200, 1000], help="after how many ended applications")
     parser.add_argument("--take-overs", type=int, help="how many of each kind `take-over` measures")
-    parser.add_argument("--quick", action="store_true", help="little of what the sections with etcd measure")
+    parser.add_argument("--quick", action="store_true", help="see bench_hosts/place.py")
     given = parser.parse_args()
     # SIGTERM becomes an exit, so that the processes that were started are ended then too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
-    print(f"{datetime.date.today()}  {os.cpu_count()} cores {model}  Linux {platform.release()}", flush=True)
+    machine = f"{os.cpu_count()} cores {model}  Linux {platform.release()}"
+    print(f"{datetime.date.today()}  {machine}", flush=True)
     root = pathlib.Path(tempfile.mkdtemp(prefix="msb-")).resolve()
     bench = Bench(given.bin.resolve(), root)
     amounts = QUICK if given.quick else Amounts()

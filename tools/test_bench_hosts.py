@@ -9,6 +9,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+from bench_flink.machine import cost
 from bench_hosts import figures, graphs, take_over
 from bench_hosts.etcd import Etcd
 from bench_hosts.host import Host
@@ -74,6 +75,20 @@ sent{grpc_method="Put",grpc_type="unary"} 4
             self.assertEqual(21, etcd.metric("sent"))
             self.assertEqual(17, etcd.metric("sent", 'grpc_method="LeaseKeepAlive"'))
             self.assertRaises(RuntimeError, etcd.metric, "total")
+
+
+class Cost(unittest.TestCase):
+    """What a command reads is counted, or no bytes of an artifact would mean nothing."""
+
+    def test_a_file_that_a_command_reads_is_seen(self):
+        with tempfile.TemporaryDirectory() as directory:
+            file, log = pathlib.Path(directory, "file"), pathlib.Path(directory, "log")
+            file.write_bytes(bytes(1 << 20))
+            read = [
+                cost(command, dict(os.environ), log)["read"]
+                for command in (["sha256sum", str(file)], ["sha256sum", "/dev/null"])
+            ]
+        self.assertGreaterEqual(read[0] - read[1], 1 << 20)
 
 
 class LostHost(unittest.TestCase):

@@ -37,7 +37,7 @@ def fill(host: Host) -> str:
 
 def recorded(host: Host) -> int:
     """How many submitted applications the record has."""
-    names = host.call("list", "-o", "name").splitlines()
+    names = host.call("list", "-o", "name", seconds=600).splitlines()
     return sum(name.startswith("submitted-") for name in names)
 
 
