@@ -10,6 +10,7 @@
 pub mod backoff;
 pub mod channel;
 pub mod clock;
+pub mod cluster_grace;
 pub mod credential;
 pub mod disk;
 pub mod environment;

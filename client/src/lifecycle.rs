@@ -6,7 +6,7 @@ use std::time::Duration;
 use chassis::MAX_MESSAGE_BYTES;
 use chassis::channel::GrpcChannel;
 use futures::{Stream, StreamExt as _};
-use proto::engine::Role;
+use proto::engine::Plan;
 use proto::lifecycle::lifecycle_service_client::LifecycleServiceClient;
 use proto::lifecycle::{
     ClusterReady, ListProcessesRequest, ProcessStatus, ProvisionContendersRequest,
@@ -44,18 +44,19 @@ impl Lifecycle {
         Self { inner }
     }
 
-    /// Realises the roles of an incarnation, and tells the progress until all are ready.
+    /// Realises an incarnation as it is planned, and tells the progress until all roles are ready.
     pub async fn provision(
         &self,
         fence: &EpochFence,
         incarnation: Incarnation,
-        roles: Vec<Role>,
+        plan: Plan,
         traceparent: &str,
     ) -> Result<impl Stream<Item = Result<Provisioning, CallError>> + Send + use<>, CallError> {
         let request = ProvisionRequest {
             fence: Some(fence.clone().into()),
             incarnation: incarnation.get(),
-            roles,
+            commit: plan.commit,
+            roles: plan.roles,
             traceparent: traceparent.to_owned(),
         };
         let answers = self.inner.clone().provision(request).await?.into_inner();

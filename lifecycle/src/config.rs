@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use chassis::cluster_grace::GraceArgs;
 use chassis::run_as::RunAsArgs;
 use chassis::shared_dir::SharedArgs;
 use chassis::transport::{Endpoint, INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
@@ -36,6 +37,10 @@ pub struct Args {
     /// What this host shares with the others
     #[command(flatten)]
     pub shared: SharedArgs,
+
+    /// How long clusters go on without a word from the record
+    #[command(flatten)]
+    pub grace: GraceArgs,
 }
 
 impl Args {

@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status as Refusal};
 use crate::error::Error;
 use crate::model::{Addresses, Fate, GroupId, Phase, State, Status, phase};
 use crate::service::{Contenders, DEFAULT_GRACE, Group, Lifecycle, Provision};
-use read::{incarnation, invalid, read_contender, read_role};
+use read::{incarnation, invalid, read_commit, read_contender, read_role};
 
 /// The service's methods.
 pub fn routes(service: Lifecycle) -> Routes {
@@ -52,8 +52,9 @@ impl LifecycleService for Grpc {
         let fence = led(&request, request.get_ref().fence.clone())?;
         let request = request.into_inner();
         let incarnation = incarnation(request.incarnation)?;
-        let roles =
-            request.roles.into_iter().enumerate().map(|(index, role)| read_role(index, role));
+        let is_ungated = read_commit(request.commit)?;
+        let roles = request.roles.into_iter().enumerate();
+        let roles = roles.map(|(index, role)| read_role(index, role, is_ungated));
         let roles = roles.collect::<Result<_, _>>()?;
         let wish = Provision {
             fence: fence.clone(),

@@ -76,6 +76,9 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
     server.spawn(&tasks).await?;
     tasks.spawn_job("outbox", service.clone().ship_outbox());
     tasks.spawn_loop("following", service.clone().follow_record());
+    if is_shared {
+        tasks.spawn_loop("grace", service.clone().end_unconfirmed(args.grace.grace()));
+    }
     tasks.spawn_job("adoption", service.adopt());
     Ok(tasks.run(GRACE).await?)
 }

@@ -134,6 +134,10 @@ pub struct RoleSpec {
     /// contender that gave up is tried again for another wish.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub wish: u64,
+    /// Of a cluster: whether its outputs are visible as they are written, because no fence holds
+    /// them back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ungated: bool,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -293,6 +297,8 @@ pub struct Status {
     pub since: Boot,
     /// See [`RoleSpec::wish`].
     pub wish: u64,
+    /// See [`RoleSpec::ungated`].
+    pub ungated: bool,
 }
 
 /// How much of stderr an exit's message brings, in bytes.
@@ -316,6 +322,7 @@ impl Status {
             endpoint,
             fate: Fate::Open,
             wish: 0,
+            ungated: false,
         }
     }
 

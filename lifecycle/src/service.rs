@@ -1,6 +1,7 @@
 //! The verbs: which processes are minded, and how that changes.
 
 mod adoption;
+mod cut_off;
 mod detail;
 mod following;
 mod group;
@@ -138,7 +139,8 @@ impl Lifecycle {
         let id = GroupId { application, kind: Kind::Cluster, number };
         // The intents of the processes are compared with the same fence when they are written. Here
         // the answer comes before anything of a lower incarnation is ended.
-        let over = match self.0.record.confirm_cluster(&id).await {
+        let (asked, is_ungated) = (self.0.clock.boot(), wish.roles.iter().any(|role| role.ungated));
+        let over = match self.0.record.confirm_cluster(&id, is_ungated).await {
             Err(RecordError::IncarnationOver { current }) => Some(current),
             Err(RecordError::Unneeded(_)) => Some(wish.incarnation),
             confirmed => confirmed.map(|()| None)?,
@@ -158,6 +160,7 @@ impl Lifecycle {
             role.addresses.clone_from(&addresses);
         }
         let group = self.group_or_new(&id);
+        group.confirm(asked);
         group.keep_addresses(addresses);
         let slots = wish
             .roles
@@ -323,6 +326,7 @@ impl Lifecycle {
         let endpoint = self.0.substrate.addresses(&order).endpoint;
         let mut status = Status::new(&order.slot, order.start, endpoint);
         (status.serves_jobs, status.wish) = (order.role.serves_jobs, order.role.wish);
+        status.ungated = order.role.ungated;
         let place = group.add(&order.slot, status)?;
         Some(Minder {
             group: group.clone(),
@@ -433,8 +437,9 @@ impl Lifecycle {
     }
 
     fn group_or_new(&self, id: &GroupId) -> Arc<Group> {
-        let mut known = self.known();
-        known.groups.entry(id.clone()).or_insert_with(|| Arc::new(Group::new(id.clone()))).clone()
+        let (mut known, now) = (self.known(), self.0.clock.boot());
+        let group = || Arc::new(Group::new(id.clone(), now));
+        known.groups.entry(id.clone()).or_insert_with(group).clone()
     }
 
     fn groups_in(&self, scope: &Scope) -> Vec<GroupId> {

@@ -3,6 +3,8 @@
 
 #[path = "grpc/contenders.rs"]
 mod contenders;
+#[path = "grpc/cut_off.rs"]
+mod cut_off;
 #[path = "grpc/following.rs"]
 mod following;
 #[path = "support/host.rs"]
@@ -32,7 +34,7 @@ use proto::{Incarnation, Reason};
 use tonic::Code;
 
 use contenders::contenders;
-use wire::{Wire, application, fence, role, within};
+use wire::{Wire, application, fence, gated, role, within};
 
 #[tokio::test]
 async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
@@ -40,7 +42,7 @@ async fn a_plan_becomes_ready_and_says_where_jobs_are_served() {
     let helper = Role { serves_jobs: false, replicas: 2, ..role("helper", "sleep 1000") };
     let plan = vec![role("worker", "sleep 1000"), helper];
     let mut answers =
-        Box::pin(wire.client.provision(&fence(1), Incarnation(1), plan, "").await.unwrap());
+        Box::pin(wire.client.provision(&fence(1), Incarnation(1), gated(plan), "").await.unwrap());
     let mut seen = Vec::new();
     let ready = loop {
         match within(answers.next()).await.unwrap().unwrap() {
@@ -140,7 +142,7 @@ async fn a_leader_that_is_superseded_in_the_middle_starts_nothing_and_the_next_o
         let client = wire.client.clone();
         async move {
             let plan = vec![role("worker", "sleep 1000")];
-            let answers = client.provision(&fence(5), Incarnation(1), plan, "").await?;
+            let answers = client.provision(&fence(5), Incarnation(1), gated(plan), "").await?;
             let mut answers = Box::pin(answers);
             while let Some(answer) = answers.next().await {
                 answer?;
@@ -193,7 +195,7 @@ async fn a_role_that_is_never_ready_is_given_up_by_name() {
         let client = wire.client.clone();
         async move {
             let answers =
-                client.provision(&fence(1), Incarnation(1), vec![never], "").await.unwrap();
+                client.provision(&fence(1), Incarnation(1), gated(vec![never]), "").await.unwrap();
             let mut answers = Box::pin(answers);
             loop {
                 if let Err(error) = answers.next().await.unwrap() {
@@ -307,7 +309,7 @@ async fn an_incarnation_that_the_record_does_not_have_changes_nothing() {
     let wire = Wire::new().await;
     wire.provision(&fence(1), 1, vec![role("worker", "sleep 1000")]).await.unwrap();
     let plan = vec![role("worker", "sleep 1000")];
-    let asked = within(wire.client.provision(&fence(1), Incarnation(7), plan, "")).await;
+    let asked = within(wire.client.provision(&fence(1), Incarnation(7), gated(plan), "")).await;
     let refused = asked.map(drop).unwrap_err();
     assert_eq!(refused.reason(), Some(Reason::IncarnationSuperseded));
     assert_eq!(wire.memory.living(), ["orders/4/cluster/1/worker/0"], "the lower one goes on");

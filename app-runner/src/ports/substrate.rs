@@ -134,8 +134,8 @@ impl Substrate for Lifecycle {
         traceparent: &str,
         deaths: &watch::Sender<Deaths>,
     ) -> PortResult<ReadyCluster> {
-        let roles = plan.roles.clone();
-        let progress = Lifecycle::provision(self, fence, incarnation, roles, traceparent).await?;
+        let planned = plan.clone();
+        let progress = Lifecycle::provision(self, fence, incarnation, planned, traceparent).await?;
         let mut progress = std::pin::pin!(progress);
         while let Some(item) = progress.next().await {
             let ready = match item? {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proto::engine::{self, RestartPolicy, Role, readiness};
+use proto::engine::{self, Commit, RestartPolicy, Role, readiness};
 use proto::{Incarnation, Problem, Reason};
 use tonic::Status as Refusal;
 
@@ -11,7 +11,7 @@ use crate::model::{Addresses, Port, Probe, Restart, RoleFile, RoleSpec};
 /// How long becoming ready may take unless the engine says otherwise.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-pub(super) fn read_role(index: usize, role: Role) -> Result<RoleSpec, Refusal> {
+pub(super) fn read_role(index: usize, role: Role, is_ungated: bool) -> Result<RoleSpec, Refusal> {
     let path = format!("roles[{index}]");
     let restart = match role.restart() {
         RestartPolicy::Never => Restart::Never,
@@ -20,7 +20,16 @@ pub(super) fn read_role(index: usize, role: Role) -> Result<RoleSpec, Refusal> {
             return Err(plan_invalid(format!("{path}.restart"), "it has to be set"));
         }
     };
-    read(&path, role, restart)
+    Ok(RoleSpec { ungated: is_ungated, ..read(&path, role, restart)? })
+}
+
+/// Whether the outputs of a plan are visible as they are written. Of what an older build has not
+/// said nothing is concluded.
+pub(super) fn read_commit(commit: i32) -> Result<bool, Refusal> {
+    match Commit::try_from(commit) {
+        Ok(commit) => Ok(commit == Commit::None),
+        Err(error) => Err(plan_invalid("commit".to_owned(), &error.to_string())),
+    }
 }
 
 pub(super) fn read_contender(
@@ -54,6 +63,7 @@ fn read(path: &str, role: Role, restart: Restart) -> Result<RoleSpec, Refusal> {
         ports: role.ports,
         addresses: Addresses::new(),
         wish: 0,
+        ungated: false,
     })
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn role(name: &str) -> RoleSpec {
         ports: Vec::new(),
         addresses: BTreeMap::new(),
         wish: 0,
+        ungated: false,
     }
 }
 

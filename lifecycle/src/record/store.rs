@@ -99,9 +99,14 @@ impl Store {
 
     /// Refuses a cluster that is not of the current incarnation of its application, one whose
     /// incarnation was begun on another host, and one that no leader needs: its application is
-    /// clean, or its application has ended and is cleaned up from another host. A leader on this
-    /// host ends its cluster itself.
-    pub async fn confirm_cluster(&self, cluster: &GroupId) -> Result<(), RecordError> {
+    /// clean, or its application is led on another host and either has ended and is cleaned up from
+    /// there, or its outputs are `ungated`: a leader there waits until no such cluster lives here,
+    /// and begins one of its own. A leader on this host ends its cluster itself.
+    pub async fn confirm_cluster(
+        &self,
+        cluster: &GroupId,
+        ungated: bool,
+    ) -> Result<(), RecordError> {
         let (application, incarnation) = (cluster.application.clone(), Incarnation(cluster.number));
         let fence = IncarnationFence { application, incarnation };
         let confirm = self.record.confirm_incarnation(&fence).map_err(CallError::from);
@@ -120,13 +125,19 @@ impl Store {
             let why = format!("{cluster} runs on {place}, not on this host");
             return Err(RecordError::Elsewhere(why));
         }
-        match confirmed.leader_place {
-            Some(leader) if confirmed.application_ended && leader.uid() != self.place.uid() => {
-                let why = format!("its application has ended, and is led on {leader}");
-                Err(RecordError::Unneeded(why))
-            }
-            _ => Ok(()),
+        let Some(leader) = confirmed.leader_place.filter(|leader| leader.uid() != self.place.uid())
+        else {
+            return Ok(());
+        };
+        if confirmed.application_ended {
+            let why = format!("its application has ended, and is led on {leader}");
+            return Err(RecordError::Unneeded(why));
         }
+        if ungated {
+            let why = format!("its application is led on {leader}, which waits for its end");
+            return Err(RecordError::Unneeded(why));
+        }
+        Ok(())
     }
 
     /// Whether nothing is left to do for a generation: it is clean, or it was, and is forgotten. A

@@ -92,7 +92,7 @@ impl Lifecycle {
     async fn confirm(&self, left: &Left) -> Result<(), RecordError> {
         let record = &self.0.record;
         if left.id.kind == Kind::Cluster {
-            record.confirm_cluster(&left.id).await?;
+            record.confirm_cluster(&left.id, left.is_ungated()).await?;
         }
         if left.is_old {
             for intent in &left.intents {

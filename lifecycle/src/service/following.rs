@@ -12,6 +12,7 @@ use futures::future::join_all;
 use super::{LOWER_GRACE, Lifecycle};
 use crate::error::Error;
 use crate::model::GroupId;
+use crate::record::RecordError;
 
 /// How often the record is asked for each cluster, give or take a fifth.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -67,7 +68,7 @@ impl Lifecycle {
     /// Why nothing of a cluster is to live here, if the record says so. A record that cannot be
     /// asked, or refuses to answer, says nothing.
     async fn why_over(&self, cluster: &GroupId) -> Option<String> {
-        match self.0.record.confirm_cluster(cluster).await {
+        match self.confirm_minded(cluster).await {
             Ok(()) => None,
             Err(over) if over.says_over() => Some(over.to_string()),
             Err(error) => {
@@ -75,6 +76,18 @@ impl Lifecycle {
                 None
             }
         }
+    }
+
+    /// Asks the record whether a cluster is to live here, and notes on its group when the question
+    /// was asked that the record has answered with yes.
+    pub(super) async fn confirm_minded(&self, cluster: &GroupId) -> Result<(), RecordError> {
+        let (group, asked) = (self.group(cluster), self.0.clock.boot());
+        let is_ungated = group.as_ref().is_some_and(|group| group.is_ungated());
+        self.0.record.confirm_cluster(cluster, is_ungated).await?;
+        if let Some(group) = group {
+            group.confirm(asked);
+        }
+        Ok(())
     }
 
     /// Ends a cluster that is over, and forgets it unless a process withstands its end: then the
@@ -90,7 +103,7 @@ impl Lifecycle {
     }
 
     /// The clusters that are minded.
-    fn clusters(&self) -> Vec<GroupId> {
+    pub(super) fn clusters(&self) -> Vec<GroupId> {
         self.known().groups.keys().filter(|id| id.kind == Kind::Cluster).cloned().collect()
     }
 }

@@ -1,8 +1,10 @@
 //! The processes that are minded together, and what is known of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use chassis::clock::Boot;
 use tokio::sync::watch;
 
 use crate::model::{Addresses, GroupId, Phase, Slot, Status, phase};
@@ -15,18 +17,38 @@ pub(crate) struct Group {
     slots: Mutex<Vec<Slot>>,
     stop: watch::Sender<Option<Duration>>,
     addresses: OnceLock<Addresses>,
+    /// When the record was last asked with the answer that the group is to live, in nanoseconds of
+    /// boot time.
+    confirmed: AtomicU64,
 }
 
 impl Group {
-    /// A group without processes yet.
-    pub(super) fn new(id: GroupId) -> Self {
+    /// A group without processes yet, which the record has confirmed by now.
+    pub(super) fn new(id: GroupId, now: Boot) -> Self {
         Self {
             id,
             board: watch::Sender::new(Vec::new()),
             slots: Mutex::default(),
             stop: watch::Sender::new(None),
             addresses: OnceLock::new(),
+            confirmed: AtomicU64::new(now.as_nanos()),
         }
+    }
+
+    /// Notes that the record has confirmed the group when it was asked at this instant: what
+    /// happened after the question is not known.
+    pub(super) fn confirm(&self, asked: Boot) {
+        self.confirmed.fetch_max(asked.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// The instant up to which the group is known to be wanted.
+    pub(super) fn confirmed(&self) -> Boot {
+        Boot::from_nanos(self.confirmed.load(Ordering::Relaxed))
+    }
+
+    /// Whether the outputs of the cluster are visible as they are written.
+    pub(super) fn is_ungated(&self) -> bool {
+        self.board.borrow().iter().any(|status| status.ungated)
     }
 
     /// Where the group's named ports are; empty before they were chosen.

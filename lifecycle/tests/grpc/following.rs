@@ -11,7 +11,7 @@ use crate::laws;
 use crate::wire::{Wire, fence, role, within};
 
 /// The process of the first incarnation.
-const WORKER: &str = "orders/4/cluster/1/worker/0";
+pub(crate) const WORKER: &str = "orders/4/cluster/1/worker/0";
 
 /// Longer than two questions about one cluster are apart, by the clock of lifecycle.
 const PASSES: Duration = Duration::from_secs(15);
@@ -33,7 +33,7 @@ async fn let_it_ask(wire: &Wire) {
 }
 
 /// Lets time pass until the cluster is ended, and known to nobody any more.
-async fn is_ended(wire: &Wire) {
+pub(crate) async fn is_ended(wire: &Wire) {
     wire.advance_until("it is ended", async || wire.memory.living().is_empty()).await;
     wire.advance_until("it is forgotten", async || wire.record.keys().await.is_empty()).await;
     let is_unknown = async || within(wire.client.list_processes(None)).await.unwrap().is_empty();
@@ -41,7 +41,7 @@ async fn is_ended(wire: &Wire) {
 }
 
 /// Why the first incarnation is not provisioned for the leader with this epoch.
-async fn refused(wire: &Wire, epoch: u64) -> Option<Reason> {
+pub(crate) async fn refused(wire: &Wire, epoch: u64) -> Option<Reason> {
     let asked = wire.provision(&fence(epoch), 1, vec![role("worker", "sleep 1000")]).await;
     let refused = asked.unwrap_err();
     assert!(wire.memory.living().is_empty(), "{refused}");

@@ -15,12 +15,15 @@ use futures::StreamExt as _;
 use lifecycle::grpc;
 use lifecycle::record::LogSource;
 use lifecycle::service::Lifecycle;
-use proto::engine::{RestartPolicy, Role};
+use proto::engine::{Commit, Plan, RestartPolicy, Role};
 use proto::{ApplicationRef, Epoch, EpochFence, Incarnation, Place};
 
 use crate::attempts::main_of;
 use crate::host::{Host, here, there};
 use crate::{KEY, Machine, laws, within};
+
+/// How long a cluster goes on that the record does not confirm and no fence holds back.
+const GRACE: Duration = Duration::from_secs(300);
 
 fn application() -> ApplicationRef {
     laws::order(1, "").slot.group.application
@@ -57,6 +60,7 @@ impl OneHost {
         tasks.spawn("server", server.await.unwrap().run());
         tasks.spawn_job("outbox", service.clone().ship_outbox());
         tasks.spawn_loop("following", service.clone().follow_record());
+        tasks.spawn_loop("grace", service.clone().end_unconfirmed(GRACE));
         tasks.spawn_job("adoption", service.adopt());
         let credential = Some(KEY.mint(&Principal::Deployment));
         let channel =
@@ -65,7 +69,7 @@ impl OneHost {
     }
 
     /// Has a cluster of one worker run.
-    async fn provision(&self, epoch: u64, incarnation: u64) {
+    async fn provision(&self, epoch: u64, incarnation: u64, commit: Commit) {
         let fence = EpochFence { application: application(), epoch: Epoch(epoch) };
         let worker = Role {
             name: "worker".into(),
@@ -77,7 +81,8 @@ impl OneHost {
         };
         within(async {
             let incarnation = Incarnation(incarnation);
-            let answers = self.client.provision(&fence, incarnation, vec![worker], "").await;
+            let plan = Plan { roles: vec![worker], commit: commit.into(), ..Plan::default() };
+            let answers = self.client.provision(&fence, incarnation, plan, "").await;
             let mut answers = Box::pin(answers.unwrap());
             while !matches!(answers.next().await.unwrap().unwrap(), Provisioning::Ready(_)) {}
         })
@@ -115,7 +120,7 @@ async fn two_hosts() -> (Host, OneHost, OneHost) {
     record.incarnation(1).await;
     let one = OneHost::new(&record, here()).await;
     let other = OneHost::new(&record, there()).await;
-    one.provision(1, 1).await;
+    one.provision(1, 1, Commit::Gated).await;
     assert_eq!(record.keys_at(&here()).await, ["orders/4/cluster/1/worker/0"]);
     (record, one, other)
 }
@@ -125,7 +130,7 @@ async fn a_cluster_is_ended_once_another_host_has_replaced_it_and_forgotten_when
     let (record, one, other) = two_hosts().await;
     record.begin_at(2, there()).await;
     record.incarnation_at(2, there()).await;
-    other.provision(2, 2).await;
+    other.provision(2, 2, Commit::Gated).await;
     one.ends_before_it_is_forgotten(&record, &here()).await;
     let words = LogSource::new(&laws::order(1, "").slot, 1);
     let are_kept = async || record.log(&words).await == (b"words\n".to_vec(), true);
@@ -201,4 +206,30 @@ async fn the_work_directory_of_a_clean_application_goes_although_it_is_empty() {
         !work.exists()
     };
     one.machine.until("it is removed", is_gone).await;
+}
+
+/// The intents stay, so that the application is not clean before the host has told of the end.
+#[tokio::test]
+async fn what_a_host_ends_while_it_is_cut_off_may_live_for_the_record_and_what_it_said_is_kept() {
+    let record = Host::with(&application()).await;
+    record.begin(1).await;
+    record.incarnation(1).await;
+    let one = OneHost::new(&record, here()).await;
+    record.backend.set_deaf(true);
+    one.provision(1, 1, Commit::None).await;
+    record.backend.set_away(true);
+    let is_ended = async || {
+        one.clock.advance(Duration::from_millis(500));
+        one.machine.marked().is_empty()
+    };
+    one.machine.until("it is ended", is_ended).await;
+
+    record.backend.set_away(false);
+    assert_eq!(record.intended_at(&here()).await, ["orders/4/cluster/1/worker/0"]);
+    record.begin_at(2, there()).await;
+    one.ends_before_it_is_forgotten(&record, &here()).await;
+    record.backend.set_deaf(false);
+    let words = LogSource::new(&laws::order(1, "").slot, 1);
+    let are_kept = async || record.log(&words).await == (b"words\n".to_vec(), true);
+    one.advance_until("what it said is in the record", are_kept).await;
 }

@@ -274,5 +274,6 @@ fn role(name: &str, script: &str) -> RoleSpec {
         ports: Vec::new(),
         addresses: BTreeMap::new(),
         wish: 0,
+        ungated: false,
     }
 }

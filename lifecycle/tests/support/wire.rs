@@ -16,7 +16,7 @@ use futures::StreamExt as _;
 use lifecycle::grpc;
 use lifecycle::record::Store;
 use lifecycle::service::Lifecycle;
-use proto::engine::{RestartPolicy, Role};
+use proto::engine::{Commit, Plan, RestartPolicy, Role};
 use proto::lifecycle::ClusterReady;
 use proto::{ApplicationRef, Epoch, EpochFence, Generation, Incarnation, Place};
 use tokio_util::task::AbortOnDropHandle;
@@ -26,6 +26,10 @@ use crate::memory::Memory;
 
 /// A time longer than anything here takes.
 const LONG: Duration = Duration::from_secs(30);
+
+/// How long a lifecycle that follows the record goes on with a cluster that the record does not
+/// confirm, where no fence holds back its outputs.
+pub(crate) const GRACE: Duration = Duration::from_secs(300);
 
 const KEY: DeploymentKey = DeploymentKey::from_bytes([7; 32]);
 
@@ -117,9 +121,19 @@ impl Wire {
         incarnation: u64,
         roles: Vec<Role>,
     ) -> Result<ClusterReady, CallError> {
+        self.realise(fence, incarnation, gated(roles)).await
+    }
+
+    /// The same for any plan.
+    pub(crate) async fn realise(
+        &self,
+        fence: &EpochFence,
+        incarnation: u64,
+        plan: Plan,
+    ) -> Result<ClusterReady, CallError> {
         self.record.incarnation(incarnation).await;
         within(async {
-            let answers = self.client.provision(fence, Incarnation(incarnation), roles, "").await?;
+            let answers = self.client.provision(fence, Incarnation(incarnation), plan, "").await?;
             let mut answers = Box::pin(answers);
             loop {
                 if let Provisioning::Ready(ready) = answers.next().await.unwrap()? {
@@ -183,6 +197,7 @@ async fn run(
     tasks.spawn_job("outbox", service.clone().ship_outbox());
     if follows {
         tasks.spawn_loop("following", service.clone().follow_record());
+        tasks.spawn_loop("grace", service.clone().end_unconfirmed(GRACE));
     }
     tasks.spawn_job("adoption", service.adopt());
     tasks.run(Duration::ZERO).await.unwrap();
@@ -202,6 +217,11 @@ pub(crate) fn application() -> ApplicationRef {
 
 pub(crate) fn fence(epoch: u64) -> EpochFence {
     EpochFence { application: application(), epoch: Epoch(epoch) }
+}
+
+/// A plan whose outputs a fence holds back.
+pub(crate) fn gated(roles: Vec<Role>) -> Plan {
+    Plan { roles, commit: Commit::Gated.into(), ..Plan::default() }
 }
 
 /// A role that serves jobs, is ready when it runs, and is never started again.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::GroupId;
 use crate::record::{Intent, Kept};
+use crate::service::Detail;
 
 /// A group that an earlier lifecycle has left.
 #[derive(Debug)]
@@ -13,6 +14,14 @@ pub(super) struct Left {
     pub(super) intents: Vec<Intent>,
     /// Whether an intent is kept as an older build kept it, under a key that names no host.
     pub(super) is_old: bool,
+}
+
+impl Left {
+    /// Whether the outputs of the cluster are visible as they are written.
+    pub(super) fn is_ungated(&self) -> bool {
+        let mut details = self.intents.iter().filter_map(|intent| Detail::decode(&intent.detail));
+        details.any(|detail| detail.role.ungated)
+    }
 }
 
 /// The groups of these intents, in the order of their first intents.
