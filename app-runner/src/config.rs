@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use chassis::cluster_grace::GraceArgs;
 use chassis::run_as::RunAsArgs;
 use chassis::shared_dir::SharedArgs;
 use chassis::transport::Endpoint;
@@ -37,6 +38,10 @@ pub struct Args {
     /// What this host shares with the others
     #[command(flatten)]
     pub shared: SharedArgs,
+
+    /// How long clusters of other hosts may go on
+    #[command(flatten)]
+    pub grace: GraceArgs,
 
     /// Where to answer health probes: unix:/path or tcp://host:port. Default: nowhere
     #[arg(long, env = "MAINSPRING_ENDPOINT", value_name = "ENDPOINT")]

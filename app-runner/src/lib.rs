@@ -149,6 +149,7 @@ fn ports(
         workspace: Arc::new(LocalWorkspace::new(args.places(), keyring.clone())),
         clock: clock.clone(),
         place: Some(place),
+        successor_waits: args.grace.successor_waits(),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod view;
 pub mod workspace;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::record::Record;
 use chassis::clock::SharedClock;
@@ -69,6 +70,9 @@ pub struct Ports {
     /// This host, whose lifecycle starts the processes of this leader's clusters; `None` if it has
     /// no name.
     pub place: Option<Place>,
+    /// How long a cluster on another host is waited for whose outputs are visible as they are
+    /// written. By then that host has ended it, whether the host reaches the record or not.
+    pub successor_waits: Duration,
 }
 
 impl Ports {

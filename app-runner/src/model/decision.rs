@@ -18,7 +18,8 @@ pub enum Decision {
     StartDescribe,
     /// Asks the engine for the plan of the cluster and for how main() is launched.
     Describe,
-    /// Begins a new incarnation, after a pause that grows with `deaths`.
+    /// Begins a new incarnation, after a pause that grows with `deaths`, and after the end of the
+    /// present one where that is on another host and its outputs are not gated.
     BeginCluster {
         /// Why a new incarnation is needed; empty for the first one of the generation.
         cause: String,

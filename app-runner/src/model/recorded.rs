@@ -259,6 +259,13 @@ impl Recorded {
         }
     }
 
+    /// The name of the other host where the current incarnation was begun, while processes may live
+    /// there. Of an incarnation that cannot go on, some processes may live as well.
+    pub fn runs_elsewhere(&self) -> Option<&str> {
+        let host = self.cluster.elsewhere.as_ref()?;
+        self.held_by.contains(host).then_some(host)
+    }
+
     /// The jobs without an end.
     pub fn open_jobs(&self) -> impl Iterator<Item = (JobId, &RecordedJob)> {
         self.jobs.iter().filter(|(_, job)| job.end.is_none()).map(|(id, job)| (*id, job))

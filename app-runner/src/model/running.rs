@@ -191,11 +191,12 @@ fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
 ///
 /// An incarnation of another host is neither called nor provisioned nor said to be gone, because
 /// nothing is known of its processes here and only its own host may start them. The leader begins
-/// the next incarnation on this host at once, and no death is counted. Its open jobs are submitted
-/// to the new cluster, as after a death. Of a session cluster (target `static`) only the process
-/// that serves jobs has an incarnation and a host. The new one finds the jobs that run in the
-/// session cluster, since they were submitted under their static ids, and tells of them when it is
-/// adopted; a job that the session cluster does not know is lost, as it is after a death.
+/// the next incarnation on this host, and no death is counted: at once where the fence holds back
+/// what the old one does, and otherwise the step waits for the end of the old one. Its open jobs
+/// are submitted to the new cluster, as after a death. Of a session cluster (target `static`) only
+/// the process that serves jobs has an incarnation and a host. The new one finds the jobs that run
+/// in the session cluster, since they were submitted under their static ids, and tells of them when
+/// it is adopted; a job that the session cluster does not know is lost, as it is after a death.
 fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
     let recorded = &facts.record.cluster;
     let incarnation = recorded.incarnation;

@@ -10,6 +10,7 @@ mod record;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ::record::Record;
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ use futures::stream::BoxStream;
 use jobgraph_store::blobs::memory::MemoryBlobs;
 use jobgraph_store::service::Service;
 use jobgraph_store::store::memory::MemoryMetadata;
+use proto::engine::Commit;
 use proto::{
     ApplicationRef, Digest, Epoch, EpochFence, Generation, Incarnation, JobId, Place, PlaceUid,
     Problem, Reason, api, job,
@@ -60,6 +62,9 @@ pub enum Behaviour {
     /// The job runs until it is cancelled.
     Run,
 }
+
+/// How long a leader waits for a cluster on another host whose outputs are not gated.
+pub const SUCCESSOR_WAITS: Duration = Duration::from_secs(60);
 
 /// One host with one application. Clones are the same host; [`at`](Self::at) is another one.
 #[derive(Clone)]
@@ -109,6 +114,8 @@ struct WorldState {
     damaged: BTreeMap<Digest, Bytes>,
     equal_job_names: bool,
     no_savepoints: bool,
+    /// Whether outputs are visible as they are written.
+    ungated: bool,
 }
 
 impl World {
@@ -160,6 +167,7 @@ impl World {
             workspace: this,
             clock: self.clock.clone(),
             place: self.place.clone(),
+            successor_waits: SUCCESSOR_WAITS,
         }
     }
 
@@ -186,6 +194,17 @@ impl World {
     /// Has the engine allow that several jobs have one name.
     pub fn allow_equal_names(&self) {
         self.lock().equal_job_names = true;
+    }
+
+    /// Has the engine plan clusters whose outputs are visible as they are written.
+    pub fn plan_ungated(&self) {
+        self.lock().ungated = true;
+    }
+
+    /// Gives a host up, as a person does who knows that nothing of it lives.
+    pub async fn give_up(&self, host: &Place) {
+        let given_up = self.store.give_up_place(host.uid(), "me@here", "its disk is gone");
+        given_up.await.expect("memory does not refuse");
     }
 
     /// Has `DescribeMain` refused.
@@ -332,8 +351,10 @@ impl Engine for World {
     }
 
     async fn plan(&self, subject: &Subject) -> PortResult<proto::engine::Plan> {
-        self.lock().subjects.push(subject.clone());
-        Ok(proto::engine::Plan::default())
+        let mut state = self.lock();
+        state.subjects.push(subject.clone());
+        let commit = if state.ungated { Commit::None } else { Commit::Gated };
+        Ok(proto::engine::Plan { commit: commit.into(), ..Default::default() })
     }
 
     async fn launch(&self, subject: &Subject) -> PortResult<proto::engine::DescribeMainResponse> {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use chassis::clock::Clock as _;
+use chassis::clock::{Boot, Clock as _};
 use chassis::tasks::Tasks;
 use client::election::Lease;
 use futures::FutureExt as _;
@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) ports: Ports,
     pub(super) holder: String,
     pub(super) fence: EpochFence,
+    /// An instant after the record has taken the beginning of this attempt.
+    pub(super) since: Boot,
     pub(super) spec: api::ApplicationSpec,
     pub(super) secrets: BTreeMap<String, String>,
     /// The latest record that this process has seen.
@@ -90,6 +92,7 @@ impl Shared {
             .and_then(|application| application.spec.clone())
             .unwrap_or_default();
         Self {
+            since: ports.clock.boot(),
             ports,
             holder,
             fence,

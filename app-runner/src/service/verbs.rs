@@ -7,6 +7,7 @@ mod ending;
 mod jobs;
 mod main;
 mod savepoints;
+mod takeover;
 
 use std::sync::Arc;
 use std::time::Duration;

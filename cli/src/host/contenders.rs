@@ -8,7 +8,7 @@ use std::time::Duration;
 use chassis::channel::GrpcChannel;
 use chassis::clock::{SharedClock, timeout};
 use chassis::transport::{INSECURE_NETWORK_VARIABLE, TLS_VARIABLE};
-use chassis::{environment, shared_dir, telemetry};
+use chassis::{cluster_grace, environment, shared_dir, telemetry};
 use client::error::CallError;
 use client::lifecycle::Lifecycle;
 use proto::engine::{Readiness, RestartPolicy, Role, readiness};
@@ -34,7 +34,7 @@ const LAST_CALL: Duration = Duration::from_secs(10);
 
 /// The variables of the host that a contender needs to find places and programs, to log, and to be
 /// tested. What tracing needs begins with `OTEL_` and is added apart.
-const HANDED_ON: [&str; 16] = [
+const HANDED_ON: [&str; 17] = [
     "PATH",
     "HOME",
     "USER",
@@ -50,6 +50,7 @@ const HANDED_ON: [&str; 16] = [
     INSECURE_NETWORK_VARIABLE,
     TLS_VARIABLE,
     shared_dir::VARIABLE,
+    cluster_grace::VARIABLE,
     "RUST_BACKTRACE",
 ];
 

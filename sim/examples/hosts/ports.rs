@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use app_runner::error::PortError;
 use app_runner::ports::artifacts::{Artifacts, Fetched};
@@ -96,6 +97,8 @@ impl Site {
             workspace: self.clone(),
             clock: self.at.clock.clone(),
             place: Some(self.at.place.clone()),
+            // No plan of the simulation is ungated, so nothing waits.
+            successor_waits: Duration::ZERO,
         }
     }
 

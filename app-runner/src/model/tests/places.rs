@@ -237,3 +237,18 @@ fn a_leader_that_provisions_elsewhere_or_does_not_wait_is_caught() {
     let early = |said: &String| said.contains("before all is gone") || said.contains("may stage");
     assert!(said.iter().any(early), "{said:?}");
 }
+
+#[test]
+fn a_cluster_may_run_elsewhere_until_its_host_has_released_it() {
+    let on = |hosts: &[&str], state| {
+        let held_by = hosts.iter().map(|host| (*host).to_owned()).collect();
+        Recorded { held_by, ..led_elsewhere(state) }
+    };
+    for state in [ClusterState::Starting, ClusterState::Ready, ClusterState::Gone] {
+        assert_eq!(on(&["node-3", "node-7"], state).runs_elsewhere(), Some("node-7"));
+        assert_eq!(on(&["node-3"], state).runs_elsewhere(), None, "an earlier one is no matter");
+    }
+    let mut here = on(&["node-7"], ClusterState::Ready);
+    here.cluster.elsewhere = None;
+    assert_eq!(here.runs_elsewhere(), None);
+}

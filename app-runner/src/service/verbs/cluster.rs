@@ -8,7 +8,7 @@ use chassis::clock::{Clock as _, timeout};
 use chassis::failpoint;
 use proto::{Incarnation, Reason, api, jobgraph};
 
-use super::Performed;
+use super::{Performed, takeover};
 use crate::error::PortErrorKind;
 use crate::model::Fact;
 use crate::ports::substrate::ReadyCluster;
@@ -29,6 +29,7 @@ pub(super) async fn begin(shared: &Arc<Shared>, cause: &str, deaths: u32) -> Per
         let pause = DEATH_PAUSE.saturating_mul(1 << deaths.min(10)).min(LONGEST_DEATH_PAUSE);
         shared.ports.clock.sleep(pause).await;
     }
+    takeover::until_released(shared).await?;
     let engine = shared.engine.get().cloned().unwrap_or_default();
     // The request id is one per death, so a repeat after a lost answer asks for the same
     // incarnation.
