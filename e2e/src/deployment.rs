@@ -3,7 +3,8 @@
 //!
 //! The hosts are machines in what counts here: two of them read nothing in common but etcd, the
 //! payloads and the shared directory, their stores ask each other at an address of each, and they
-//! die and freeze whole.
+//! die and freeze whole. A deployment [on machines](Deployment::on_machines) also has a network
+//! between them, which can be cut.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 use crate::etcd::{Cluster, Etcd};
 use crate::gateway::Gateway;
 use crate::host::{Host, binaries, make_executable};
+use crate::local_cluster::LocalCluster;
 use crate::observer::{Observer, Overlap};
 use crate::process::{Running, eventually, signal_all};
 use crate::server::free_address;
@@ -36,6 +38,8 @@ struct Member {
 enum Metadata {
     One(Box<Etcd>),
     Three(Box<Cluster>),
+    /// Three members and all hosts, each of which is a machine of its own.
+    Machines(Box<LocalCluster>),
 }
 
 /// Several hosts on one record. Dropping it ends them all.
@@ -64,6 +68,12 @@ impl Deployment {
         Self::on(Metadata::Three(Box::new(Cluster::start())))
     }
 
+    /// A deployment of machines with an etcd of three members. All hosts are started at once.
+    #[track_caller]
+    pub fn on_machines() -> Self {
+        Self::on(Metadata::Machines(Box::new(LocalCluster::new())))
+    }
+
     fn on(metadata: Metadata) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("d")
@@ -78,10 +88,17 @@ impl Deployment {
             failpoints: Vec::new(),
             binaries: binaries(),
         };
-        for below in [deployment.payloads(), deployment.shared().join("programs")] {
-            std::fs::create_dir_all(below).expect("a test may write below its own directory");
+        if !matches!(deployment.metadata, Metadata::Machines(_)) {
+            deployment.make_places();
         }
         deployment
+    }
+
+    /// Makes what the hosts share.
+    fn make_places(&self) {
+        for below in [self.payloads(), self.shared().join("programs")] {
+            std::fs::create_dir_all(below).expect("a test may write below its own directory");
+        }
     }
 
     /// Sets a variable for every host that is started from now on.
@@ -124,6 +141,18 @@ impl Deployment {
     #[must_use]
     #[track_caller]
     pub fn start(mut self, hosts: usize) -> Self {
+        if let Metadata::Machines(cluster) = &mut self.metadata {
+            let failpoints = ("MAINSPRING_FAILPOINTS".to_owned(), self.failpoints.join(","));
+            let environment = self.environment.iter().cloned().chain([failpoints]);
+            cluster.up(hosts, environment.collect());
+            for number in 0..hosts {
+                let host = Host::on(cluster.named(&LocalCluster::host(number)));
+                self.observer.follow(&host);
+                self.members.push(Member { host, up: None });
+            }
+            self.make_places();
+            return self;
+        }
         for _ in 0..hosts {
             self.join();
         }
@@ -149,6 +178,7 @@ impl Deployment {
         let etcd = match &self.metadata {
             Metadata::One(member) => format!("http://{}", member.address()),
             Metadata::Three(cluster) => cluster.addresses(),
+            Metadata::Machines(_) => panic!("machines are started together"),
         };
         let mut host = Host::new();
         host.set_build(&self.binaries);
@@ -168,9 +198,12 @@ impl Deployment {
         give_key(host, &key);
     }
 
-    /// Starts `up` of a host whose `up` does not run.
+    /// Starts `up` of a host whose `up` does not run, or the machine that the host is.
     #[track_caller]
     pub fn up(&mut self, number: usize) {
+        if let Metadata::Machines(cluster) = &self.metadata {
+            return cluster.start(&LocalCluster::host(number));
+        }
         let Member { host, up } = &mut self.members[number];
         let mut running = host.start(&["up"]);
         let pid = running.pid();
@@ -184,6 +217,18 @@ impl Deployment {
         *up = Some(running);
     }
 
+    /// Waits until a host whose `up` has died has another one.
+    #[track_caller]
+    pub(crate) fn has_up_again(&self, number: usize) {
+        let host = self.host(number);
+        if matches!(self.metadata, Metadata::Machines(_)) {
+            // The first process of the machine starts it.
+            return eventually("`up` is started again", || host.pid_of("up").is_some());
+        }
+        // A command starts the host that it finds without an `up`.
+        host.run(&["list"]);
+    }
+
     /// Ends a host as an operator does, although applications run.
     #[track_caller]
     pub fn down(&mut self, number: usize) {
@@ -195,6 +240,9 @@ impl Deployment {
     /// Ends all processes of a host at one instant, as a power cut does.
     #[track_caller]
     pub fn kill(&mut self, number: usize) {
+        if let Metadata::Machines(cluster) = &self.metadata {
+            return cluster.kill(&LocalCluster::host(number));
+        }
         // No process of the host gets to see that another one has ended.
         let all: Vec<u32> = self.freeze(number).into_iter().collect();
         signal_all(&all, "KILL");
@@ -252,6 +300,16 @@ impl Deployment {
         match &self.metadata {
             Metadata::One(member) => Gateway::new([member.address().to_owned()]),
             Metadata::Three(cluster) => Gateway::new(cluster.each_address().map(ToOwned::to_owned)),
+            Metadata::Machines(cluster) => Gateway::new(cluster.each_address()),
+        }
+    }
+
+    /// The machines, and the network between them.
+    #[track_caller]
+    pub fn machines(&self) -> &LocalCluster {
+        match &self.metadata {
+            Metadata::Machines(cluster) => cluster,
+            _ => panic!("the hosts of this deployment have the network of the tests"),
         }
     }
 
@@ -261,6 +319,37 @@ impl Deployment {
         match &mut self.metadata {
             Metadata::Three(cluster) => cluster,
             Metadata::One(_) => panic!("this deployment has an etcd of one member"),
+            Metadata::Machines(_) => panic!("the members are machines here"),
+        }
+    }
+
+    /// Ends one of three members of etcd as a power cut does.
+    #[track_caller]
+    pub(crate) fn kill_member(&mut self, number: usize) {
+        match &self.metadata {
+            Metadata::Machines(cluster) => cluster.kill(LocalCluster::MEMBERS[number]),
+            _ => self.cluster().member(number).kill(),
+        }
+    }
+
+    /// Starts all members that were killed.
+    #[track_caller]
+    pub(crate) fn restart_members(&mut self) {
+        match &self.metadata {
+            Metadata::Machines(cluster) => cluster.restart_members(),
+            _ => self.cluster().restart(),
+        }
+    }
+
+    /// Holds one of three members, which neither answers nor breaks a connection, or lets it go on.
+    #[track_caller]
+    pub(crate) fn hold_member(&mut self, number: usize, hold: bool) {
+        match &self.metadata {
+            Metadata::Machines(cluster) => {
+                let all = cluster.named(LocalCluster::MEMBERS[number]).processes();
+                signal_all(&all, if hold { "STOP" } else { "CONT" });
+            }
+            _ => self.cluster().member(number).hold(hold),
         }
     }
 
@@ -271,24 +360,39 @@ impl Deployment {
 
     /// The directory that all hosts see.
     pub fn shared(&self) -> PathBuf {
-        self.directory.path().join("shared")
+        match &self.metadata {
+            Metadata::Machines(cluster) => cluster.shared(),
+            _ => self.directory.path().join("shared"),
+        }
     }
 
     fn payloads(&self) -> PathBuf {
-        self.directory.path().join("payloads")
+        match &self.metadata {
+            Metadata::Machines(cluster) => cluster.shared().join("payloads"),
+            _ => self.directory.path().join("payloads"),
+        }
+    }
+
+    /// The path by which the hosts know what is at this path here, as an argument.
+    pub fn seen(&self, path: &Path) -> String {
+        let seen = match &self.metadata {
+            Metadata::Machines(cluster) => cluster.seen(path),
+            _ => path.to_owned(),
+        };
+        seen.to_str().expect("temporary paths are UTF-8").to_owned()
     }
 
     /// Writes a file that all hosts see, and returns its path as an argument.
     pub fn file(&self, name: &str, content: &str) -> String {
         let path = self.shared().join("programs").join(name);
         std::fs::write(&path, content).expect("a test may write below its own directory");
-        path.to_str().expect("temporary paths are UTF-8").to_owned()
+        self.seen(&path)
     }
 
     /// Writes an executable shell script that all hosts see, and returns its path as an argument.
     pub fn program(&self, name: &str, script: &str) -> String {
         let program = self.file(name, &format!("#!/bin/sh\n{script}\n"));
-        make_executable(&program);
+        make_executable(&self.shared().join("programs").join(name));
         program
     }
 
@@ -317,8 +421,9 @@ impl Default for Deployment {
 
 impl Drop for Deployment {
     fn drop(&mut self) {
-        // A host that a failed test has left frozen would not hear that it is to end.
-        if std::thread::panicking() {
+        // A host that a failed test has left frozen would not hear that it is to end. A machine is
+        // not asked.
+        if std::thread::panicking() && !matches!(self.metadata, Metadata::Machines(_)) {
             for number in 0..self.members.len() {
                 let all: Vec<u32> = self.freeze(number).into_iter().collect();
                 signal_all(&all, "KILL");

@@ -6,14 +6,39 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::process::{Finished, Running, eventually, with_environment};
+use crate::local_cluster::{Machine, namespace_of};
+use crate::process::{Finished, Running, command_line, eventually, with_environment};
+
+/// The state directory of each host that is a machine, as its own processes know it.
+const STATE_OF_A_MACHINE: &str = "/srv/state";
 
 /// A host that only one test uses. Its `up` leaves as soon as there is no work.
 pub struct Host {
     directory: TempDir,
     environment: Vec<(String, String)>,
+    /// The machine that the host is, in a cluster of machines. The cluster starts and ends it.
+    machine: Option<Machine>,
     /// Where the host's executables are.
     binaries: PathBuf,
+}
+
+/// What tells the processes of a host from those of all others: hosts that are machines have one
+/// path of the state directory, and so one mark.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    mark: String,
+    machine: Option<Machine>,
+}
+
+impl Home {
+    /// The mark, and the namespace of the processes; `None` where no process can be.
+    pub(crate) fn now(&self) -> Option<(String, PathBuf)> {
+        let namespace = match &self.machine {
+            Some(machine) => machine.namespace(),
+            None => namespace_of(std::process::id()),
+        };
+        Some((self.mark.clone(), namespace?))
+    }
 }
 
 impl Host {
@@ -23,12 +48,19 @@ impl Host {
             .prefix("h")
             .tempdir()
             .expect("the temporary directory is writable");
-        Self { directory, environment: Vec::new(), binaries: binaries() }
+        Self { directory, environment: Vec::new(), machine: None, binaries: binaries() }
     }
 
     /// What this host starts from now on is of the build in this directory.
     pub fn set_build(&mut self, binaries: &Path) {
         binaries.clone_into(&mut self.binaries);
+    }
+
+    /// The host that a machine of a cluster is.
+    pub(crate) fn on(machine: Machine) -> Self {
+        let mut host = Self::new();
+        host.machine = Some(machine);
+        host
     }
 
     /// Sets a variable for everything that this host starts.
@@ -57,7 +89,8 @@ impl Host {
 
     /// The state directory.
     pub fn state(&self) -> PathBuf {
-        self.directory.path().join("state")
+        let of = self.machine.as_ref().map(Machine::directory);
+        of.unwrap_or_else(|| self.directory.path().to_owned()).join("state")
     }
 
     /// A directory for a test's own files.
@@ -75,18 +108,27 @@ impl Host {
     /// Writes an executable shell script and returns its path as an argument.
     pub fn program(&self, name: &str, script: &str) -> String {
         let program = self.file(name, &format!("#!/bin/sh\n{script}\n"));
-        make_executable(&program);
+        make_executable(Path::new(&program));
         program
     }
 
     /// `mainspring` with these arguments, for this host.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.binaries.join("mainspring"));
+        let program = self.binaries.join("mainspring");
+        let mut command = match &self.machine {
+            // The machine's own environment says where its state is.
+            Some(machine) => machine.command(&program, arguments),
+            None => {
+                let mut command = Command::new(program);
+                command
+                    .args(arguments)
+                    .env("MAINSPRING_STATE_DIR", self.state())
+                    .env("MAINSPRING_HOST_LINGER", "0s");
+                command
+            }
+        };
         command
-            .args(arguments)
             .current_dir(self.scratch())
-            .env("MAINSPRING_STATE_DIR", self.state())
-            .env("MAINSPRING_HOST_LINGER", "0s")
             .env("NO_COLOR", "1")
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -122,7 +164,13 @@ impl Host {
         let text = std::fs::read_to_string(self.state().join("host.json")).ok()?;
         let host: serde_json::Value = serde_json::from_str(&text).ok()?;
         let entry = if service == "up" { &host } else { &host["services"][service] };
-        u32::try_from(entry["pid"].as_u64()?).ok()
+        self.outside(u32::try_from(entry["pid"].as_u64()?).ok()?)
+    }
+
+    /// The number by which this process knows the one that the host knows by this number; `None`
+    /// if the host is a machine on which there is no such process.
+    pub(crate) fn outside(&self, pid: u32) -> Option<u32> {
+        self.machine.as_ref().map_or(Some(pid), |machine| machine.outside(pid))
     }
 
     /// The name that the host has among the hosts of its deployment, once one of its processes has
@@ -136,17 +184,44 @@ impl Host {
 
     /// What the owner marks of this host's processes begin with, without the `/` behind it.
     pub fn mark(&self) -> String {
-        state_mark(&self.state())
+        match self.machine {
+            Some(_) => state_mark(Path::new(STATE_OF_A_MACHINE)),
+            None => state_mark(&self.state()),
+        }
+    }
+
+    /// What the host's `up` has written, where that goes to a file.
+    pub(crate) fn log(&self) -> Option<PathBuf> {
+        self.machine.as_ref().map(|machine| machine.directory().join("log"))
+    }
+
+    pub(crate) fn home(&self) -> Home {
+        Home { mark: self.mark(), machine: self.machine.clone() }
     }
 
     /// Every process that was started for an application of this host and is alive: pid and command
     /// line.
     pub fn owned(&self) -> Vec<(u32, String)> {
-        with_environment(&format!("MAINSPRING_OWNER={}/", self.mark()))
+        self.owned_as("")
     }
 
-    /// Every process that belongs to this state directory and is alive: pid and command line.
+    /// The same of those whose owner mark goes on like this behind the host's own part of it.
+    pub(crate) fn owned_as(&self, rest: &str) -> Vec<(u32, String)> {
+        let mut found = with_environment(&format!("MAINSPRING_OWNER={}/{rest}", self.mark()));
+        if let Some(machine) = &self.machine {
+            let own = machine.processes();
+            found.retain(|(pid, _)| own.contains(pid));
+        }
+        found
+    }
+
+    /// Every process that belongs to this state directory and is alive: pid and command line. Of a
+    /// machine that is every process.
     pub fn alive(&self) -> Vec<(u32, String)> {
+        if let Some(machine) = &self.machine {
+            let all = machine.processes().into_iter();
+            return all.map(|pid| (pid, command_line(pid))).collect();
+        }
         let mut found = self.owned();
         let state = format!("MAINSPRING_STATE_DIR={}", self.state().display());
         found.extend(with_environment(&state));
@@ -173,6 +248,9 @@ impl Default for Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        if self.machine.is_some() {
+            return;
+        }
         if std::thread::panicking() {
             // The test has failed already, so that the processes are ended without hiding why.
             let _ = self.command(&["down", "--yes"]).output();
@@ -186,7 +264,7 @@ impl Drop for Host {
 }
 
 /// Lets a file that a test has written be run.
-pub(crate) fn make_executable(path: &str) {
+pub(crate) fn make_executable(path: &Path) {
     let mode = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(path, mode).expect("the file was just written");
 }

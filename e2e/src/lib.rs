@@ -17,6 +17,7 @@ pub mod flink;
 pub mod gateway;
 pub mod host;
 pub mod http;
+pub mod local_cluster;
 pub mod observer;
 pub mod process;
 pub mod s3;
@@ -24,6 +25,7 @@ pub mod server;
 
 pub use deployment::Deployment;
 pub use host::Host;
+pub use local_cluster::LocalCluster;
 pub use process::{Finished, Running};
 
 use std::path::PathBuf;

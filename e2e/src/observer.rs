@@ -7,12 +7,14 @@
 //! on two hosts, and two main()s of one application that run at one instant.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::host::Host;
+use crate::host::{Home, Host};
+use crate::local_cluster::namespace_of;
 use crate::process::state_of;
 
 /// How often the observer looks.
@@ -67,8 +69,8 @@ pub struct Observer {
 /// What was seen so far.
 #[derive(Debug, Default)]
 struct Seen {
-    /// The beginnings of the marks of the hosts that are looked at, by the number of the host.
-    hosts: Vec<String>,
+    /// What tells the hosts that are looked at, by the number of the host.
+    hosts: Vec<Home>,
     /// What lived at the latest look, stopped or not.
     living: BTreeSet<Mark>,
     /// The hosts on which each incarnation was ever alive.
@@ -99,7 +101,7 @@ impl Observer {
     /// Looks at what belongs to this host, too. The hosts of a deployment are numbered as they are
     /// named here.
     pub fn follow(&self, host: &Host) {
-        locked(&self.seen).hosts.push(host.mark());
+        locked(&self.seen).hosts.push(host.home());
     }
 
     /// What lived on a host at the latest look, stopped or not. A tether by itself does not count,
@@ -147,9 +149,10 @@ type Known = HashMap<u32, (Option<String>, u32)>;
 /// One look at all processes.
 fn look(seen: &Mutex<Seen>, known: &mut Known) {
     let hosts = locked(seen).hosts.clone();
+    let hosts: Vec<Option<(String, PathBuf)>> = hosts.iter().map(Home::now).collect();
     let programs: Vec<(u32, Mark)> = marked(known)
         .into_iter()
-        .filter_map(|(pid, owner)| Some((pid, read(&owner, &hosts)?)))
+        .filter_map(|(pid, owner)| Some((pid, read(pid, &owner, &hosts)?)))
         .filter(|(pid, _)| is_program(*pid))
         .collect();
     let living: Vec<&(u32, Mark)> = programs.iter().filter(|(pid, _)| is_alive(*pid)).collect();
@@ -208,11 +211,13 @@ fn owner_of(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(owner).into_owned())
 }
 
-/// Reads an owner mark; `None` if the mark is of another deployment's host.
-fn read(owner: &str, hosts: &[String]) -> Option<Mark> {
+/// Reads the owner mark of a process; `None` if the mark is of another deployment's host.
+fn read(pid: u32, owner: &str, hosts: &[Option<(String, PathBuf)>]) -> Option<Mark> {
     let parts: Vec<&str> = owner.split('/').collect();
     let [state, application, generation, kind, number] = parts.as_slice() else { return None };
-    let host = hosts.iter().position(|host| host == state)?;
+    let namespace = namespace_of(pid)?;
+    let is_it = |(mark, own): &(String, PathBuf)| mark == state && *own == namespace;
+    let host = hosts.iter().position(|host| host.as_ref().is_some_and(is_it))?;
     let kind = match *kind {
         "attempt" => Kind::Attempt,
         "cluster" => Kind::Cluster,

@@ -1,7 +1,6 @@
 //! A child process of a test: started, watched, ended, with a bound on everything.
 
 use std::io::Read;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -209,14 +208,15 @@ pub fn with_environment(text: &str) -> Vec<(u32, String)> {
         if pid != std::process::id()
             && environment.windows(text.len()).any(|w| w == text.as_bytes())
         {
-            found.push((pid, command_line(entry.path())));
+            found.push((pid, command_line(pid)));
         }
     }
     found
 }
 
-fn command_line(process: PathBuf) -> String {
-    let bytes = std::fs::read(process.join("cmdline")).unwrap_or_default();
+/// The words that a process was started with, with blanks between them.
+pub(crate) fn command_line(pid: u32) -> String {
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).replace('\0', " ").trim().to_owned()
 }
 
