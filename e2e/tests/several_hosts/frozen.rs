@@ -7,10 +7,8 @@ use e2e::Deployment;
 use e2e::observer::Kind;
 use e2e::process::eventually;
 
-use crate::{
-    has_each_row_once, incarnation, is_ready, nothing_is_left, run_patient, submit_squares,
-    wait_for_squares,
-};
+use crate::hosts::{has_each_row_once, nothing_is_left, submit_squares, wait_for_squares};
+use crate::{incarnation, is_ready, run_patient};
 
 /// How long a host is frozen at least: three leases of a leader.
 const FROZEN: Duration = Duration::from_secs(6);

@@ -6,9 +6,10 @@ use std::time::Duration;
 use e2e::Deployment;
 use e2e::observer::Kind;
 use e2e::process::{eventually, eventually_within};
-use serde_json::Value;
 
-use crate::{has_each_row_once, intents, nothing_is_left, submit_squares, wait_for_squares};
+use crate::hosts::{
+    has_each_row_once, intents, not_torn_down, nothing_is_left, submit_squares, wait_for_squares,
+};
 
 /// How long the seat of a dead host may last: its lease, and what etcd adds.
 const SEAT: Duration = Duration::from_secs(40);
@@ -68,12 +69,6 @@ impl Bereaved {
     }
 }
 
-/// The condition that says why the application is not clean.
-fn not_torn_down(status: &Value) -> Option<&Value> {
-    let is_it = |c: &&Value| c["type"] == "TornDown" && c["status"] == "CONDITION_STATUS_FALSE";
-    status["conditions"].as_array()?.iter().find(is_it)
-}
-
 /// Gives the dead host up, as soon as its seat is free.
 #[track_caller]
 fn gives_up(bereaved: &Bereaved) {
@@ -122,7 +117,7 @@ fn nothing_is_waited_for_on_a_host_that_dies_before_clean() {
 fn a_host_that_comes_back_cleans_itself_and_is_not_given_up() {
     let mut bereaved = Bereaved::at(Deployment::on_three_members(), "runner.after-submit", true);
     bereaved.waits_for_the_dead_host();
-    let left = intents::of(bereaved.bed.host(bereaved.survivor));
+    let left = intents(&bereaved.bed);
     assert!(left.iter().any(|key| key.contains("/cluster/")), "the dead host's: {left:?}");
     bereaved.bed.up(bereaved.dead);
     wait_for_squares(&bereaved.bed, bereaved.survivor, "clean").exits(0);

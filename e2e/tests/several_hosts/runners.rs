@@ -2,7 +2,8 @@
 
 use e2e::Deployment;
 
-use crate::{has_each_row_once, nothing_is_left, squares, wait_for_squares};
+use crate::hosts::{has_each_row_once, nothing_is_left, wait_for_squares};
+use crate::squares;
 
 /// Where a leader is killed, round by round. The first two are those of the short form.
 const POINTS: [&str; 7] = [

@@ -6,7 +6,8 @@ use e2e::Deployment;
 use e2e::observer::Kind;
 use e2e::process::eventually;
 
-use crate::{nothing_is_left, run_patient};
+use crate::hosts::nothing_is_left;
+use crate::run_patient;
 
 /// How many applications are submitted until one of them has a contender on the newest of three
 /// hosts, at most. Two of the three are drawn for each application, so that all of these miss the
