@@ -3,9 +3,10 @@
 
     tools/run_tests.py --bin DIRECTORY [--locked] [-- ARGUMENTS OF cargo nextest run]
 
-The steps are, in this order: Flink's set-up, cargo nextest, documentation tests, the Python tests
-(test_*.py under engines/, examples/, e2e/ and tools/), and a search for processes that any of them
-left behind. That search counts as one test. `make test` calls this with the pinned tools on PATH.
+The steps are, in this order: what Flink and hosts in namespaces need, cargo nextest, documentation
+tests, the Python tests (test_*.py under engines/, examples/, e2e/ and tools/), and a search for
+processes that any of them left behind. That search counts as one test. `make test` calls this with
+the pinned tools on PATH.
 
 All state of a run lives under one temporary directory of its own, which the tests get as TMPDIR and
 MAINSPRING_TEST_ROOT. The directory is removed unless something failed. Python tests find
@@ -124,6 +125,7 @@ def environment(root: pathlib.Path, binaries: pathlib.Path) -> dict[str, str]:
 
 
 NEEDS_FLINK = "package(e2e) and binary(flink)"
+NEEDS_NETWORK = "package(e2e) and binary(network)"
 # The versions of Flink whose examples the tests run, as tools/setup pins them.
 FLINK_EXAMPLES = ["2.3.0", "1.20.0"]
 
@@ -133,6 +135,16 @@ def flink(binaries: pathlib.Path) -> dict[str, str] | None:
     home = printed([str(binaries / "mainspring-flink"), "setup"])
     fetched = home and all(printed(["tools/setup", "flink-examples", version]) for version in FLINK_EXAMPLES)
     return {"MAINSPRING_ENGINE_FLINK_HOME": home} if home and fetched else None
+
+
+def network() -> bool:
+    """Whether hosts can have networks of their own here; says why not."""
+    return printed(["tools/setup", "network"]) is not None
+
+
+def without(left_out: list[str]) -> list[str]:
+    """The arguments of cargo nextest that leave tests out, which it counts as skipped."""
+    return ["-E", " and ".join(f"not ({tests})" for tests in left_out)] if left_out else []
 
 
 def printed(command: list[str]) -> str | None:
@@ -153,14 +165,18 @@ def tests(binaries: pathlib.Path, locked: list[str], chosen: list[str], root: pa
     code, _ = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, "--no-run", *chosen], dict(os.environ))
     if code != 0:
         return judged("compiling the tests", code, Sum())
-    found = flink(binaries)
+    found, left_out = flink(binaries), []
     if found:
         around |= found
     else:
         print("test: SKIPPED: Flink could not be set up here (see above); its end-to-end tests are left out")
-    # Tests that a caller has chosen run without Flink too, and say themselves what is missing.
-    left_out = [] if found or chosen else ["-E", f"not ({NEEDS_FLINK})"]
-    code, output = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, *chosen, *left_out], around)
+        left_out.append(NEEDS_FLINK)
+    if not network():
+        print("test: SKIPPED: hosts cannot have networks of their own here (see above); the tests that cut them are left out")
+        left_out.append(NEEDS_NETWORK)
+    # Tests that a caller has chosen run nevertheless, and say themselves what is missing.
+    selection = chosen or without(left_out)
+    code, output = run(["cargo-nextest", "nextest", "run", "--workspace", *locked, *selection], around)
     total = judged("cargo nextest", code, nextest(output))
     if not chosen:
         code, output = run(["cargo", "test", "--workspace", "--doc", "--quiet", *locked], around)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -94,6 +95,14 @@ class Counting(unittest.TestCase):
     def test_a_step_that_dies_without_a_failed_test_has_failed(self):
         self.assertEqual(Sum(3, 1, 0), run_tests.judged("nextest", 101, Sum(3, 0, 0)))
         self.assertEqual(Sum(3, 1, 0), run_tests.judged("nextest", 100, Sum(3, 1, 0)))
+
+    def test_what_cannot_run_here_is_left_out_by_its_name_and_nothing_else_is(self):
+        self.assertEqual([], run_tests.without([]))
+        both = [run_tests.NEEDS_FLINK, run_tests.NEEDS_NETWORK]
+        said = "not (package(e2e) and binary(flink)) and not (package(e2e) and binary(network))"
+        self.assertEqual(["-E", said], run_tests.without(both))
+        for name in re.findall(r"binary\((\w+)\)", said):
+            self.assertTrue((run_tests.HERE / "e2e" / "tests" / f"{name}.rs").is_file(), name)
 
 
 if __name__ == "__main__":

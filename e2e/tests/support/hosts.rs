@@ -62,13 +62,31 @@ pub(crate) fn intents(bed: &Deployment) -> Vec<String> {
 /// Waits until nothing is left of any application, on any of the hosts, and in the record.
 #[track_caller]
 pub(crate) fn nothing_is_left(bed: &Deployment, hosts: &[usize]) {
+    nothing_is_left_but_empty_directories(bed, hosts);
+    for &number in hosts {
+        let host = bed.host(number);
+        eventually("no working directory is left", || {
+            entries(&host.state().join("work")).is_empty()
+        });
+    }
+}
+
+/// Waits for the same, but for empty working directories of a host that had to clean itself late,
+/// which the host looks for once a minute.
+#[track_caller]
+pub(crate) fn nothing_is_left_but_empty_directories(bed: &Deployment, hosts: &[usize]) {
     for &number in hosts {
         let host = bed.host(number);
         eventually("no process of an application lives", || host.owned().is_empty());
-        eventually("no working directory is left", || {
-            let work = std::fs::read_dir(host.state().join("work"));
-            work.into_iter().flatten().flatten().next().is_none()
+        eventually("no working directory has anything in it", || {
+            let work = entries(&host.state().join("work"));
+            work.iter().all(|of_application| entries(of_application).is_empty())
         });
     }
     eventually("no process is in the record", || intents(bed).is_empty());
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
