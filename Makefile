@@ -70,6 +70,7 @@ e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at 
 .PHONY: chaos
 chaos: build ## 200 drawn faults under three hosts and three members of etcd; about an hour. ARGS='--cycles 20 --seed 7 --only freeze-host'
 	@[[ ' $(ARGS) ' != *' --flink '* ]] || $(bin)/mainspring setup flink >/dev/null
+	@[[ ' $(ARGS) ' != *' --network '* ]] || tools/setup network
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example chaos)
 	@etcd=$$(tools/setup etcd); PATH="$$etcd:$$PATH"; exec $(bin)/examples/chaos $(ARGS)
 

@@ -2,8 +2,11 @@
 //! hosts with three members of etcd; a line for each cycle, and a table.
 //!
 //! ```text
-//! chaos [--cycles 200] [--seed N] [--only kill-host,freeze-host] [--flink]
+//! chaos [--cycles 200] [--seed N] [--only kill-host,freeze-host] [--flink] [--network]
 //! ```
+//!
+//! With `--network` the hosts and the members of etcd are machines of their own, whose network is
+//! cut, too; that needs root.
 //!
 //! The first cycle has the seed N, the next one N + 1, and so on: `--cycles 1` with the seed of a
 //! line repeats its cycle. Ctrl-C ends everything, and shows the table.
@@ -19,10 +22,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use e2e::Deployment;
 use e2e::chaos::{Choice, Kind, Plan, Report, repeat, series};
 
 /// What is understood.
-const USAGE: &str = "chaos [--cycles 200] [--seed N] [--only kill-host,freeze-host] [--flink]";
+const USAGE: &str =
+    "chaos [--cycles 200] [--seed N] [--only kill-host,freeze-host] [--flink] [--network]";
 
 /// How many cycles there are, unless it is said.
 const CYCLES: u64 = 200;
@@ -51,7 +56,8 @@ fn main() -> ExitCode {
     println!("{:>5} {:>12} {:>8} {:>7}  faults", "cycle", "seed", "seconds", "verdict");
     let plans = (0..cycles).map(|number| Plan::draw(seed.wrapping_add(number), &choice));
     let mut number = 0;
-    let sum = series(plans, &stop, &keep, |report| {
+    let on = if choice.network { Deployment::on_machines } else { Deployment::on_three_members };
+    let sum = series(plans, on, &stop, &keep, |report| {
         number += 1;
         tell(number, report, &choice);
     });
@@ -87,7 +93,7 @@ fn tell(number: u64, report: &Report, choice: &Choice) {
 /// Reads the command line.
 fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String> {
     let drawn = RandomState::new().build_hasher().finish() % SEEDS;
-    let choice = Choice { only: Vec::new(), flink: false };
+    let choice = Choice { only: Vec::new(), flink: false, network: false };
     let mut settings = Settings { cycles: CYCLES, seed: drawn, choice };
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -100,8 +106,13 @@ fn settings(mut words: impl Iterator<Item = String>) -> Result<Settings, String>
                 settings.choice.only = kinds?;
             }
             "--flink" => settings.choice.flink = true,
+            "--network" => settings.choice.network = true,
             _ => return Err(format!("{word:?} is not understood")),
         }
+    }
+    let Choice { only, network, .. } = &settings.choice;
+    if let Some(kind) = only.iter().find(|kind| kind.needs_network() && !network) {
+        return Err(format!("{kind} needs --network, where hosts are machines"));
     }
     Ok(settings)
 }

@@ -81,7 +81,7 @@ impl Program {
                 if !jar.exists() {
                     std::fs::copy(programs(), &jar).expect("a test may write there");
                 }
-                jar.to_str().expect("temporary paths are UTF-8").to_owned()
+                bed.seen(&jar)
             }
         }
     }
@@ -93,7 +93,7 @@ impl Application {
     pub fn submit(program: Program, bed: &Deployment, through: usize, out: &str) -> Self {
         let (id, path) = (program.id(), program.made(bed));
         let out = bed.shared().join(out);
-        let to = out.to_str().expect("temporary paths are UTF-8");
+        let to = &bed.seen(&out);
         let (host, count) = (bed.host(through), NUMBERS.to_string());
         let mut run = vec!["run", "-d", "--application-id", id];
         if program == Program::Flink {

@@ -29,10 +29,10 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// A deployment whose hosts are up.
+    /// Starts the hosts of a deployment that has none yet, and an etcd of three members.
     #[track_caller]
-    pub fn start() -> Self {
-        let (mut deployment, mut markers) = (Deployment::on_three_members(), Vec::new());
+    pub fn start(mut deployment: Deployment) -> Self {
+        let mut markers = Vec::new();
         for point in POINTS {
             let (armed, marker) = deployment.with_failpoint(point, "hold");
             // A failpoint whose marker is there has fired, and is passed.
@@ -40,9 +40,11 @@ impl Bed {
             deployment = armed;
             markers.push(marker);
         }
+        // Members that are machines are there only once the hosts are.
+        let deployment = deployment.start(HOSTS);
         let gateway = deployment.gateway();
         let chronicle = Chronicle::start(gateway.clone());
-        Self { chronicle, gateway, deployment: deployment.start(HOSTS), markers }
+        Self { chronicle, gateway, deployment, markers }
     }
 
     /// Has the next runner that comes to a point be held there, and answers the marker, a file that
@@ -96,14 +98,15 @@ impl Bed {
         })
     }
 
-    /// Copies the state directories of all hosts, which tell what has happened.
+    /// Copies the state directories of all hosts, which tell what has happened, and their logs.
     pub fn keep(&self, directory: &Path) {
         for number in 0..HOSTS {
             let to = directory.join(format!("host-{number}"));
             let made = std::fs::create_dir_all(&to);
-            let state = self.deployment.host(number).state().join(".");
+            let host = self.deployment.host(number);
+            let (state, log) = (host.state().join("."), host.log());
             // What is gone while it is copied is left out.
-            let copied = Command::new("cp").arg("-R").arg(state).arg(&to).output();
+            let copied = Command::new("cp").arg("-R").arg(state).args(log).arg(&to).output();
             if let Some(error) = made.err().or(copied.err()) {
                 eprintln!("{}: {error}", to.display());
             }

@@ -46,6 +46,18 @@ pub enum Kind {
     Compact,
     /// A user cancels the application.
     Cancel,
+    /// A host and all members of etcd do not hear each other.
+    CutHost,
+    /// No member of etcd hears a host, which hears them.
+    MuteHost,
+    /// A host hears no member of etcd, and they hear it.
+    DeafenHost,
+    /// A host and the other hosts do not hear each other.
+    CutPeers,
+    /// A host and one member of etcd do not hear each other.
+    CutMember,
+    /// A member of etcd and the other members do not hear each other.
+    SplitMember,
 }
 
 /// What a kind of fault needs, or takes away from others.
@@ -55,6 +67,8 @@ enum Reach {
     Process,
     /// A host, which is brought back.
     Host,
+    /// What hosts tell each other.
+    Peers,
     /// Members of etcd; a majority of them stays.
     Members,
     /// The majority of the members of etcd.
@@ -64,8 +78,9 @@ enum Reach {
 }
 
 impl Kind {
-    /// All kinds, with their names on the command line.
-    pub const ALL: [(Self, &str); 15] = [
+    /// All kinds, with their names on the command line. Those that need a network between machines
+    /// come last.
+    pub const ALL: [(Self, &str); 21] = [
         (Self::KillHost, "kill-host"),
         (Self::KillRunner, "kill-runner"),
         (Self::KillTether, "kill-tether"),
@@ -81,7 +96,32 @@ impl Kind {
         (Self::RevokeHostLease, "revoke-host-lease"),
         (Self::Compact, "compact"),
         (Self::Cancel, "cancel"),
+        (Self::CutHost, "cut-host"),
+        (Self::MuteHost, "mute-host"),
+        (Self::DeafenHost, "deafen-host"),
+        (Self::CutPeers, "cut-peers"),
+        (Self::CutMember, "cut-member"),
+        (Self::SplitMember, "split-member"),
     ];
+
+    /// The kinds that are drawn from where hosts have a network between them, or none.
+    pub fn all(network: bool) -> Vec<Self> {
+        let all = Self::ALL.map(|(kind, _)| kind).into_iter();
+        all.filter(|kind| network || !kind.needs_network()).collect()
+    }
+
+    /// Whether the hosts have to be machines.
+    pub fn needs_network(self) -> bool {
+        matches!(
+            self,
+            Self::CutHost
+                | Self::MuteHost
+                | Self::DeafenHost
+                | Self::CutPeers
+                | Self::CutMember
+                | Self::SplitMember
+        )
+    }
 
     /// The kind's name.
     pub fn name(self) -> &'static str {
@@ -93,8 +133,17 @@ impl Kind {
             Self::KillRunner | Self::KillTether | Self::KillWorker => Reach::Process,
             // A host whose `up` was killed is brought back, and one whose store hangs may not be
             // killed meanwhile.
-            Self::KillHost | Self::FreezeHost | Self::KillService | Self::SlowStore => Reach::Host,
-            Self::KillMember | Self::FreezeMember => Reach::Members,
+            Self::KillHost
+            | Self::FreezeHost
+            | Self::KillService
+            | Self::SlowStore
+            | Self::CutHost
+            | Self::MuteHost
+            | Self::DeafenHost => Reach::Host,
+            Self::CutPeers => Reach::Peers,
+            Self::KillMember | Self::FreezeMember | Self::CutMember | Self::SplitMember => {
+                Reach::Members
+            }
             Self::LoseQuorum => Reach::Quorum,
             Self::MoveLeader
             | Self::DeleteLeaderKey
@@ -113,6 +162,7 @@ impl Kind {
             both == [one, another] || both == [another, one]
         };
         !(is(Reach::Host, Reach::Host)
+            || is(Reach::Peers, Reach::Peers)
             || is(Reach::Members, Reach::Members)
             || is(Reach::Members, Reach::Quorum)
             || is(Reach::Quorum, Reach::Quorum)
@@ -173,6 +223,12 @@ impl Fault {
         let pulses = match kind {
             Kind::FreezeHost => once(own.millis(LEASE_MILLIS / 2, 3 * LEASE_MILLIS)),
             Kind::KillHost | Kind::KillMember | Kind::FreezeMember => once(own.millis(200, 6_000)),
+            Kind::CutHost
+            | Kind::MuteHost
+            | Kind::DeafenHost
+            | Kind::CutPeers
+            | Kind::CutMember
+            | Kind::SplitMember => once(own.millis(500, 10_000)),
             Kind::LoseQuorum => once(own.millis(2_000, 20_000)),
             Kind::SlowStore => slow(&mut own),
             // A service that was killed is started again by its host, and an `up` by a command.
@@ -224,8 +280,18 @@ impl fmt::Display for Fault {
         };
         match self.kind {
             Kind::KillService => write!(f, " {} of {aim}", self.service())?,
-            Kind::KillMember | Kind::FreezeMember => write!(f, " {}", self.member())?,
-            Kind::KillHost | Kind::FreezeHost | Kind::SlowStore | Kind::RevokeHostLease => {
+            Kind::KillMember | Kind::FreezeMember | Kind::SplitMember => {
+                write!(f, " {}", self.member())?;
+            }
+            Kind::CutMember => write!(f, " {} of {aim}", self.member())?,
+            Kind::KillHost
+            | Kind::FreezeHost
+            | Kind::SlowStore
+            | Kind::RevokeHostLease
+            | Kind::CutHost
+            | Kind::MuteHost
+            | Kind::DeafenHost
+            | Kind::CutPeers => {
                 write!(f, " of {aim}")?;
             }
             _ => {}

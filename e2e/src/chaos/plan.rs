@@ -52,6 +52,8 @@ pub struct Choice {
     pub only: Vec<Kind>,
     /// Whether some of the applications are Flink's.
     pub flink: bool,
+    /// Whether the hosts are machines with a network between them, which may be cut.
+    pub network: bool,
 }
 
 impl Plan {
@@ -72,7 +74,7 @@ impl Plan {
         } else {
             When::After(draw.millis(0, 4_000))
         };
-        let all = Kind::ALL.map(|(kind, _)| kind);
+        let all = Kind::all(choice.network);
         let kinds: &[Kind] = if choice.only.is_empty() { &all[..] } else { &choice.only };
         let first = draw.one_of(kinds);
         let mut faults = vec![(Duration::ZERO, Fault::draw(first, HOSTS, &mut draw))];
@@ -129,7 +131,7 @@ mod tests {
 
     use super::{Choice, Fault, Kind, Plan, Step};
 
-    const ALL: Choice = Choice { only: Vec::new(), flink: false };
+    const ALL: Choice = Choice { only: Vec::new(), flink: false, network: true };
 
     #[test]
     fn a_seed_draws_the_same_cycle_again_and_another_one_another() {
@@ -159,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_chosen_alone_is_drawn_alone() {
-        let choice = Choice { only: vec![Kind::FreezeHost], flink: true };
+        let choice = Choice { only: vec![Kind::FreezeHost], flink: true, network: false };
         for seed in 0..100 {
             let plan = Plan::draw(seed, &choice);
             let [(_, Fault { kind: Kind::FreezeHost, .. })] = plan.faults.as_slice() else {
@@ -168,6 +170,19 @@ mod tests {
         }
         assert!("freeze-host".parse::<Kind>().is_ok_and(|kind| kind == Kind::FreezeHost));
         assert!("freeze".parse::<Kind>().is_err_and(|why| why.contains("freeze-host")));
+    }
+
+    /// A seed that people have noted draws what it drew before there were cuts.
+    #[test]
+    fn without_a_network_nothing_is_cut_and_all_else_is_drawn_as_with_it() {
+        let (without, with) = (Kind::all(false), Kind::all(true));
+        assert_eq!((without.len(), with.len()), (15, Kind::ALL.len()));
+        assert_eq!(with[..15], without);
+        assert!(!without.iter().any(|kind| kind.needs_network()));
+        let choice = Choice { network: false, ..ALL };
+        let plans = (0..1_000).map(|seed| Plan::draw(seed, &choice));
+        let mut drawn = plans.flat_map(|plan| plan.faults).map(|(_, fault)| fault.kind);
+        assert!(drawn.all(|kind| !kind.needs_network()));
     }
 
     #[test]

@@ -4,16 +4,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::deployment::Deployment;
+
 use super::bed::Bed;
 use super::cycle::{Report, run};
 use super::plan::Plan;
 use super::sum::Sum;
 
-/// Runs these cycles, and tells of each. One deployment serves all cycles, until one of them fails:
+/// Runs these cycles, and tells of each. One deployment, which has no host when it is made, serves
+/// all cycles, until one of them fails:
 /// what the hosts of that one know is kept below `keep`, and the next cycle has a new deployment.
 /// Once `stop` is true everything is ended.
 pub fn series(
     plans: impl IntoIterator<Item = Plan>,
+    deployment: fn() -> Deployment,
     stop: &AtomicBool,
     keep: &Path,
     mut tell: impl FnMut(&Report),
@@ -24,7 +28,9 @@ pub fn series(
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let Some(mut bed) = standing.take().or_else(|| catch_unwind(Bed::start).ok()) else {
+        let Some(mut bed) =
+            standing.take().or_else(|| catch_unwind(|| Bed::start(deployment())).ok())
+        else {
             let report = Report::of_no_bed(plan, stop.load(Ordering::Relaxed));
             tell(&report);
             sum.add(&report);

@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::gateway::{PREFIX, number};
-use crate::host::Host;
-use crate::process::{signal, signal_all, with_environment};
+use crate::local_cluster::{Cut, LocalCluster, Way};
+use crate::process::{signal, signal_all};
 
 use super::application::Application;
 use super::bed::Bed;
 use super::fault::{Aim, Fault, Kind};
-use super::plan::Step;
+use super::plan::{HOSTS, Step};
 
 /// How long main() of a machine that wakes may run until its tether, which wakes with it, has seen
 /// the time.
@@ -35,6 +35,8 @@ pub(super) struct Striker<'a> {
     struck: BTreeMap<usize, usize>,
     /// The process that a fault has stopped, by the number of the fault.
     stopped: BTreeMap<usize, u32>,
+    /// What a fault has cut, by the number of the fault.
+    cuts: BTreeMap<usize, Cut>,
     /// When two main()s of the application may run at one instant.
     excused: Vec<[Instant; 2]>,
 }
@@ -49,6 +51,7 @@ impl<'a> Striker<'a> {
             lead: None,
             struck: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            cuts: BTreeMap::new(),
             excused: Vec::new(),
         }
     }
@@ -92,18 +95,18 @@ impl<'a> Striker<'a> {
                 signal_all_of(&workers.map(|worker| worker.pid).collect::<Vec<_>>())
             }
             Kind::KillMember => {
-                self.bed.deployment.cluster().member(fault.member()).kill();
+                self.bed.deployment.kill_member(fault.member());
                 true
             }
             Kind::FreezeMember => {
-                self.bed.deployment.cluster().member(fault.member()).hold(true);
+                self.bed.deployment.hold_member(fault.member(), true);
                 true
             }
             Kind::LoseQuorum => {
                 self.lead();
                 self.is_deaf = true;
                 for gone in (0..3).filter(|member| *member != fault.member()) {
-                    self.bed.deployment.cluster().member(gone).kill();
+                    self.bed.deployment.kill_member(gone);
                 }
                 true
             }
@@ -122,6 +125,22 @@ impl<'a> Striker<'a> {
                 until > 0 && self.bed.gateway.compact(until)
             }
             Kind::Cancel => self.ask(&["cancel", &self.application.name()]),
+            Kind::CutHost
+            | Kind::MuteHost
+            | Kind::DeafenHost
+            | Kind::CutPeers
+            | Kind::CutMember
+            | Kind::SplitMember => {
+                let host = self.aim(fault);
+                let cut = cut(fault, host);
+                self.bed.deployment.machines().cut(&cut);
+                self.cuts.insert(at, cut);
+                if matches!(fault.kind, Kind::CutHost | Kind::MuteHost | Kind::DeafenHost) {
+                    self.struck.insert(at, host);
+                    self.away.insert(host);
+                }
+                true
+            }
         }
     }
 
@@ -153,6 +172,9 @@ impl<'a> Striker<'a> {
     fn undo(&mut self, at: usize, fault: &Fault) {
         let host = self.struck.get(&at).copied();
         let deployment = &mut self.bed.deployment;
+        if let Some(cut) = self.cuts.remove(&at) {
+            deployment.machines().mend(&cut);
+        }
         match (fault.kind, host) {
             (Kind::KillHost, Some(host)) => deployment.up(host),
             (Kind::FreezeHost, Some(host)) => {
@@ -164,13 +186,12 @@ impl<'a> Striker<'a> {
                 self.stopped.remove(&at).into_iter().for_each(|pid| signal(pid, "CONT"));
             }
             (Kind::KillService, Some(host)) if fault.service() == "up" => {
-                // A command starts the host that it finds without an `up`.
-                deployment.host(host).run(&["list"]);
+                deployment.has_up_again(host);
             }
-            (Kind::KillMember, _) => deployment.cluster().restart(),
-            (Kind::FreezeMember, _) => deployment.cluster().member(fault.member()).hold(false),
+            (Kind::KillMember, _) => deployment.restart_members(),
+            (Kind::FreezeMember, _) => deployment.hold_member(fault.member(), false),
             (Kind::LoseQuorum, _) => {
-                deployment.cluster().restart();
+                deployment.restart_members();
                 self.is_deaf = false;
             }
             _ => {}
@@ -205,7 +226,10 @@ impl<'a> Striker<'a> {
             let leadership = &status["leadership"];
             let host = leadership["host"].as_str().and_then(|name| self.bed.numbered(name));
             let pid = u32::try_from(number(&leadership["leaderPid"])).ok().filter(|pid| *pid > 0);
-            self.lead = host.zip(pid);
+            self.lead = host.zip(pid).and_then(|(host, pid)| {
+                // A machine's processes have numbers of their own there.
+                Some((host, self.bed.deployment.host(host).outside(pid)?))
+            });
         }
         self.lead
     }
@@ -221,10 +245,9 @@ impl<'a> Striker<'a> {
     /// The application's processes of a kind, on all hosts that are not away.
     fn owned(&self, kind: &str) -> Vec<Owned> {
         let Application { id, generation, .. } = self.application;
-        let rest = format!("/{id}/{generation}/{kind}/");
+        let rest = format!("{id}/{generation}/{kind}/");
         let hosts = self.bed.hosts().filter(|(host, _)| !self.away.contains(host));
-        let marks = hosts.map(|(_, host)| owner(host, &rest));
-        marks.flat_map(|mark| with_environment(&mark)).map(Owned::from).collect()
+        hosts.flat_map(|(_, host)| host.owned_as(&rest)).map(Owned::from).collect()
     }
 
     /// The tethers that main() hangs on: those of an attempt with a child that is no `describe`.
@@ -261,9 +284,24 @@ impl Owned {
     }
 }
 
-/// The beginning of an owner mark of this host.
-fn owner(host: &Host, rest: &str) -> String {
-    format!("MAINSPRING_OWNER={}{rest}", host.mark())
+/// What a fault of the network cuts, where it is aimed at this host.
+fn cut(fault: &Fault, host: usize) -> Cut {
+    let one = LocalCluster::host(host);
+    let member = LocalCluster::MEMBERS[fault.member()];
+    let all = LocalCluster::MEMBERS;
+    match fault.kind {
+        Kind::MuteHost => Cut::new(one, all, Way::Out),
+        Kind::DeafenHost => Cut::new(one, all, Way::In),
+        Kind::CutPeers => {
+            let others = (0..HOSTS).filter(|other| *other != host);
+            Cut::new(one, others.map(LocalCluster::host), Way::Both)
+        }
+        Kind::CutMember => Cut::new(one, [member], Way::Both),
+        Kind::SplitMember => {
+            Cut::new(member, all.into_iter().filter(|other| *other != member), Way::Both)
+        }
+        _ => Cut::new(one, all, Way::Both),
+    }
 }
 
 /// The process that has started this one.

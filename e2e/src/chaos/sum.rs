@@ -103,7 +103,8 @@ pub fn repeat(seed: u64, choice: &Choice) -> String {
     let names: Vec<&str> = choice.only.iter().map(|kind| kind.name()).collect();
     let only = if names.is_empty() { "" } else { " --only " };
     let flink = if choice.flink { " --flink" } else { "" };
-    format!("make chaos ARGS='--cycles 1 --seed {seed}{only}{}{flink}'", names.join(","))
+    let network = if choice.network { " --network" } else { "" };
+    format!("make chaos ARGS='--cycles 1 --seed {seed}{only}{}{flink}{network}'", names.join(","))
 }
 
 fn many(
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     fn report(seed: u64, kind: Kind, objections: &[&str]) -> Report {
-        let choice = Choice { only: vec![kind], flink: false };
+        let choice = Choice { only: vec![kind], flink: false, network: false };
         Report {
             plan: Plan::draw(seed, &choice),
             took: Duration::from_secs(1),
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_shown_with_the_command_that_repeats_it() {
-        let choice = Choice { only: vec![Kind::KillHost], flink: true };
+        let choice = Choice { only: vec![Kind::KillHost], flink: true, network: true };
         let mut sum = Sum::default();
         sum.add(&report(1, Kind::KillHost, &[]));
         assert!(!sum.has_failed());
@@ -165,7 +166,7 @@ mod tests {
         assert!(sum.has_failed());
         let shown = sum.shown(&choice).to_string();
         for text in [
-            "make chaos ARGS='--cycles 1 --seed 2 --only kill-host --flink'",
+            "make chaos ARGS='--cycles 1 --seed 2 --only kill-host --flink --network'",
             "a row is missing",
             "2 cycles: 1 passed, 1 failed",
         ] {
