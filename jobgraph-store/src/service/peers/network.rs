@@ -1,7 +1,7 @@
 //! The way to the stores of other hosts.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chassis::channel;
@@ -27,35 +27,80 @@ impl OverNetwork {
         Self { transport, clock, credential, channels: Mutex::default() }
     }
 
-    /// The channel to a store; `None` if the text is no endpoint.
+    /// The channel to a store, which is kept only once an answer came over it; `None` if the text is
+    /// no endpoint. Over a connection that a network has dropped things on, TCP asks again after
+    /// longer and longer pauses, for minutes after the network is whole again. A new connection
+    /// comes about at once.
     fn channel(&self, named: &str) -> Option<Live> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = channels.get(named) {
-            return Some(known.clone());
-        }
-        // Hosts that come and go would leave a channel each.
-        if channels.len() >= 2 * MOST {
-            channels.clear();
+        let known = self.channels().remove(named);
+        if known.is_some() {
+            return known;
         }
         let endpoint: Endpoint = named.parse().ok()?;
         let credential = Some(self.credential.clone());
         let channel =
             channel::connect(self.transport.clone(), self.clock.clone(), endpoint, credential);
-        let live = Live::new(channel);
-        channels.insert(named.to_owned(), live.clone());
-        Some(live)
+        Some(Live::new(channel))
+    }
+
+    fn keep(&self, named: &str, channel: Live) {
+        let mut channels = self.channels();
+        // Hosts that come and go would leave a channel each.
+        if channels.len() >= 2 * MOST {
+            channels.clear();
+        }
+        channels.insert(named.to_owned(), channel);
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<String, Live>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl AskPeer for OverNetwork {
     async fn ask(&self, endpoint: &str) -> Option<Vec<jobgraph::ReadLiveResponse>> {
-        match self.channel(endpoint)?.read().await {
-            Ok(heard) => Some(heard),
+        let channel = self.channel(endpoint)?;
+        match channel.read().await {
+            Ok(heard) => {
+                self.keep(endpoint, channel);
+                Some(heard)
+            }
             Err(error) => {
                 tracing::debug!("the store at {endpoint} does not say what it has heard: {error}");
                 None
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use chassis::clock::{SystemClock, timeout};
+    use chassis::transport::OsTransport;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A store whose answers the network drops takes connections, and is silent on them.
+    #[tokio::test]
+    #[allow(clippy::disallowed_methods, reason = "the test is a store that says nothing")]
+    async fn a_store_that_did_not_answer_is_asked_over_another_connection() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("tcp://{}", silent.local_addr().unwrap());
+        let clock: SharedClock = Arc::new(SystemClock);
+        let credential = Credential::new("deployment").unwrap();
+        let way = OverNetwork::new(Arc::new(OsTransport), clock.clone(), credential);
+        let mut taken = Vec::new();
+        for _ in 0..2 {
+            let asked = timeout(&clock, Duration::from_millis(200), way.ask(&endpoint));
+            let accepted = timeout(&clock, Duration::from_secs(20), silent.accept());
+            let (asked, accepted) = tokio::join!(asked, accepted);
+            assert!(asked.is_err(), "it answered: {asked:?}");
+            taken.push(accepted.expect("it is asked over a new connection").unwrap());
         }
     }
 }
