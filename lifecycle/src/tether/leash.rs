@@ -68,6 +68,9 @@ pub(crate) struct Leash {
     /// The end of the owner's lease.
     pub(crate) deadline: Option<Boot>,
     pub(crate) frozen: bool,
+    /// Whether a freeze was begun that was not undone. Some of the tree may be stopped although the
+    /// tree is not frozen: a parent that waits in the kernel for its child cannot be stopped.
+    stopping: bool,
     /// Whether the child itself has exited; what it left behind may still run.
     child_exited: bool,
     /// The owner that was connected when the child exited.
@@ -92,6 +95,7 @@ impl Leash {
             alone_since: now,
             deadline: None,
             frozen: false,
+            stopping: false,
             child_exited: false,
             exit_seen_by: None,
             abandoned: false,
@@ -218,8 +222,14 @@ impl Leash {
             Some(kill_at) if now >= kill_at || self.frozen || past_deadline => Action::Kill,
             Some(_) if !self.terminated => Action::Terminate,
             Some(_) => Action::Wait,
-            None if past_deadline && !self.frozen => Action::Freeze,
-            None if self.frozen && !past_deadline => Action::Thaw,
+            None if past_deadline && !self.frozen => {
+                self.stopping = true;
+                Action::Freeze
+            }
+            None if (self.frozen || self.stopping) && !past_deadline => {
+                self.stopping = false;
+                Action::Thaw
+            }
             None => Action::Wait,
         }
     }

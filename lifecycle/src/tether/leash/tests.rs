@@ -64,6 +64,16 @@ fn past_the_deadline_the_tree_freezes_and_a_later_one_thaws_it() {
 }
 
 #[test]
+fn a_tree_that_is_stopped_in_part_is_thawed_when_the_deadline_moves_before_all_of_it_is() {
+    let mut leash = running(Duration::ZERO, Some(at(10)));
+    assert_eq!(leash.decide(at(10)), Action::Freeze);
+    assert_eq!(leash.decide(at(11)), Action::Freeze, "something could not be stopped yet");
+    leash.deadline = Some(at(20));
+    assert_eq!(leash.decide(at(12)), Action::Thaw);
+    assert_eq!((leash.decide(at(12)), leash.wake_at()), (Action::Wait, at(20)));
+}
+
+#[test]
 fn a_frozen_tree_is_not_asked_to_end() {
     let mut leash = running(Duration::ZERO, Some(at(10)));
     leash.frozen = true;
