@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::{Home, Host};
 use crate::local_cluster::namespace_of;
-use crate::process::state_of;
+use crate::process::{command_line, state_of};
 
 /// How often the observer looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,6 +53,8 @@ pub struct Mark {
 pub struct Overlap {
     /// The attempts of the two.
     pub attempts: [Mark; 2],
+    /// A process of each when both were first seen to run, as people look at one.
+    pub shown: [String; 2],
     /// When both were first seen to run.
     pub first: Instant,
     /// When both were last seen to run.
@@ -163,8 +165,8 @@ fn look(seen: &Mutex<Seen>, known: &mut Known) {
         .collect();
     // What ran at both looks ran all the time between them, so that two of these ran at one
     // instant: after the first look at the last of them, and before the second look at the first.
-    let still: BTreeSet<&Mark> =
-        mains.iter().filter(|(pid, _)| runs(*pid)).map(|(_, mark)| mark).collect();
+    let still: BTreeMap<&Mark, u32> =
+        mains.iter().filter(|(pid, _)| runs(*pid)).map(|(pid, mark)| (mark, *pid)).collect();
     let now = Instant::now();
 
     let mut seen = locked(seen);
@@ -174,14 +176,25 @@ fn look(seen: &Mutex<Seen>, known: &mut Known) {
         seen.incarnations.entry(incarnation).or_default().insert(mark.host);
     }
     seen.mains.extend(mains.iter().map(|(_, mark)| mark.clone()));
-    for (at, one) in still.iter().enumerate() {
-        for other in still.iter().skip(at + 1).filter(|other| other.application == one.application)
-        {
+    for (at, (one, pid)) in still.iter().enumerate() {
+        let others = still.iter().skip(at + 1);
+        for (other, beside) in others.filter(|(other, _)| other.application == one.application) {
             let attempts = [(*one).clone(), (*other).clone()];
-            let overlap = Overlap { attempts: attempts.clone(), first: now, last: now };
-            seen.overlaps.entry(attempts).or_insert(overlap).last = now;
+            let overlap = || Overlap {
+                attempts: attempts.clone(),
+                shown: [pid, beside].map(|pid| shown(*pid)),
+                first: now,
+                last: now,
+            };
+            seen.overlaps.entry(attempts.clone()).or_insert_with(overlap).last = now;
         }
     }
+}
+
+/// A process as people look at one.
+fn shown(pid: u32) -> String {
+    let state = state_of(pid).unwrap_or('?');
+    format!("pid {pid}, state {state}: {}", command_line(pid))
 }
 
 /// The processes that carry an owner mark, of any host and of any deployment.
@@ -241,8 +254,28 @@ fn is_alive(pid: u32) -> bool {
 }
 
 /// Whether a process is alive and not stopped.
+///
+/// A process that waits in the kernel can be told to stop, and is not stopped before its wait ends.
+/// A shell that has forked waits so until its child executes another program, and waits on when the
+/// child was stopped before that. Nothing of the shell's program is executed meanwhile.
 fn runs(pid: u32) -> bool {
-    is_alive(pid) && state_of(pid).is_some_and(|state| !matches!(state, 'T' | 't'))
+    match state_of(pid) {
+        None | Some('Z' | 'X' | 'T' | 't') => false,
+        Some('D') => !is_to_stop(pid),
+        Some(_) => true,
+    }
+}
+
+/// Whether a process has a SIGKILL or a SIGSTOP before it, which no program can put off.
+fn is_to_stop(pid: u32) -> bool {
+    const KILL_OR_STOP: u64 = 1 << (9 - 1) | 1 << (19 - 1);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status
+        .lines()
+        .filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    pending.map(str::trim).any(|signals| {
+        u64::from_str_radix(signals, 16).is_ok_and(|signals| signals & KILL_OR_STOP != 0)
+    })
 }
 
 #[cfg(test)]

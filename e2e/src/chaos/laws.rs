@@ -231,6 +231,7 @@ mod tests {
         };
         let overlap = |first, last| Overlap {
             attempts: [mark.clone(), mark.clone()],
+            shown: [String::new(), String::new()],
             first: at(first),
             last: at(last),
         };

@@ -85,3 +85,33 @@ fn a_tether_and_describe_are_not_what_they_were_started_for() {
     assert!(living.iter().all(|mark| mark.number == 2), "a tether counts: {living:?}");
     assert!(observer.mains().is_empty(), "describe counts: {:?}", observer.mains());
 }
+
+/// A parent that has forked as shells do waits in the kernel until its child executes another
+/// program. This child waits for a writer of a pipe before that.
+const FORKS: &str = "import os, sys
+os.posix_spawn('/bin/true', ['true'], os.environ,
+               file_actions=[(os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)])";
+
+#[test]
+fn a_parent_that_waits_in_the_kernel_and_is_to_stop_does_not_run() {
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut command = Command::new("python3");
+    command.args(["-c", FORKS]).arg(&pipe);
+    let parent = Running::start(command);
+    // A process that reads its executable waits in the kernel, too, for a moment.
+    let mut looks = 0;
+    eventually("it waits in the kernel, and goes on to", || {
+        looks = if state_of(parent.pid()) == Some('D') { looks + 1 } else { 0 };
+        looks == 20
+    });
+    assert!(runs(parent.pid()), "it may go on at any instant");
+    parent.signal("STOP");
+    eventually("it does not run", || !runs(parent.pid()));
+    assert_eq!(state_of(parent.pid()), Some('D'), "and is not stopped either");
+    parent.signal("CONT");
+    eventually("it may go on", || runs(parent.pid()));
+    drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
+    parent.finish().exits(0);
+}

@@ -11,8 +11,8 @@ use crate::HOSTS;
 use crate::hosts::{has_each_row_once, nothing_is_left, wait_for_squares};
 use crate::program::{Program, has_ended};
 
-/// How long a host is without one member: twice the lease of a leader.
-const WITHOUT: Duration = Duration::from_secs(4);
+/// How long a host is without one member: longer than the lease of a leader.
+const WITHOUT: Duration = Duration::from_secs(3);
 
 /// The program runs on a deployment, and waits for its first step.
 struct Begun {
