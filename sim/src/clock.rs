@@ -19,6 +19,9 @@ const UP_BEFORE: Duration = Duration::from_secs(1_000);
 /// The longest single sleep. No sleep is so long that the end of time is asked for.
 const SLICE: Duration = Duration::from_secs(3_600);
 
+/// The parts that the rates of clocks are counted in.
+const MILLION: u32 = 1_000_000;
+
 /// 2026-01-01 00:00:00 UTC, at which every simulation begins.
 const WALL: Duration = Duration::from_secs(1_767_225_600);
 
@@ -30,6 +33,8 @@ const WALL: Duration = Duration::from_secs(1_767_225_600);
 pub struct MachineClock {
     began: Instant,
     up_before: Duration,
+    /// How many parts of a million the clocks run faster than the runtime's.
+    faster_ppm: i32,
     wall: Mutex<SystemTime>,
     open: watch::Sender<bool>,
 }
@@ -39,7 +44,14 @@ impl MachineClock {
     /// had been started so much earlier.
     pub fn new(began: Instant, ahead: Duration) -> Self {
         let wall = Mutex::new(SystemTime::UNIX_EPOCH + WALL);
-        Self { began, up_before: UP_BEFORE + ahead, wall, open: watch::Sender::new(true) }
+        let (up_before, open) = (UP_BEFORE + ahead, watch::Sender::new(true));
+        Self { began, up_before, faster_ppm: 0, wall, open }
+    }
+
+    /// The same clocks, which run faster by so many parts of a million, or slower.
+    #[must_use]
+    pub fn faster_by(self, faster_ppm: i32) -> Self {
+        Self { faster_ppm, ..self }
     }
 
     /// Sets wall time forward by so much, or back.
@@ -59,7 +71,8 @@ impl MachineClock {
     }
 
     fn elapsed(&self) -> Duration {
-        Instant::now().saturating_duration_since(self.began)
+        let real = Instant::now().saturating_duration_since(self.began);
+        scaled(real, MILLION.saturating_add_signed(self.faster_ppm), MILLION)
     }
 }
 
@@ -83,9 +96,16 @@ impl Clock for MachineClock {
             if left.is_zero() {
                 return;
             }
-            tokio::time::sleep(left.min(SLICE)).await;
+            let rate = MILLION.saturating_add_signed(self.faster_ppm);
+            tokio::time::sleep(scaled(left, MILLION, rate).min(SLICE)).await;
         }
     }
+}
+
+/// So many times this long, by the second number.
+fn scaled(time: Duration, times: u32, by: u32) -> Duration {
+    let nanos = time.as_nanos() * u128::from(times) / u128::from(by.max(1));
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -110,6 +130,20 @@ mod tests {
         };
         tokio::join!(clock.sleep(Duration::from_secs(1)), opens);
         assert_eq!(seconds(clock.boot()), 1_102);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_runs_faster_comes_earlier_to_its_instant() {
+        let began = Instant::now();
+        for (faster_ppm, real_ms) in [(0, 100_000), (10_000, 99_010), (-10_000, 101_011)] {
+            let clock = MachineClock::new(began, Duration::ZERO).faster_by(faster_ppm);
+            let (wall, now) = (clock.wall(), Instant::now());
+            clock.sleep(Duration::from_secs(100)).await;
+            let real = now.elapsed().as_millis();
+            assert!(real.abs_diff(real_ms) <= 3, "{faster_ppm}: {real} ms, not {real_ms}");
+            let shown = clock.wall().duration_since(wall).unwrap_or_default();
+            assert!(shown.as_millis().abs_diff(100_000) <= 3, "{faster_ppm}: {shown:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -112,6 +112,24 @@ impl Etcd {
         self.cluster.held().answers_to_lose = writes;
     }
 
+    /// Gives up all of the past, as a client's compaction does: what a watch has not been told is
+    /// lost to it.
+    pub fn compact(&self) {
+        {
+            let mut held = self.cluster.held();
+            let revision = held.state.revision();
+            // Of a past that is given up already nothing is left to give up.
+            let _ = held.state.compact(revision);
+        }
+        self.cluster.changes.send_replace(());
+    }
+
+    /// Grants leases of at most so many seconds from now on, whatever is asked for. etcd's protocol
+    /// leaves the time to etcd.
+    pub fn limit_leases(&self, seconds: i64) {
+        self.cluster.held().state.limit_leases(seconds);
+    }
+
     /// The next write that needs room uses up the rest of it. Clients end that by clearing the
     /// alarm, as on a real etcd.
     pub fn use_up_space(&self) {

@@ -49,6 +49,8 @@ struct Shared {
     listeners: Mutex<BTreeMap<(Arc<str>, Endpoint), Listener>>,
     /// The directions in which nothing arrives.
     cut: watch::Sender<BTreeSet<Link>>,
+    /// By how much a part may take longer, by the machine that sends or takes it.
+    slow: Mutex<BTreeMap<Arc<str>, Duration>>,
     random: Mutex<StdRng>,
 }
 
@@ -74,6 +76,7 @@ impl Links {
         Self(Arc::new(Shared {
             listeners: Mutex::default(),
             cut: watch::Sender::default(),
+            slow: Mutex::default(),
             random: Mutex::new(StdRng::seed_from_u64(seed)),
         }))
     }
@@ -99,22 +102,41 @@ impl Links {
         });
     }
 
-    /// Mends all links.
+    /// Lets each part that the machine sends or takes be on its way for up to so much longer; zero
+    /// ends that.
+    pub fn slow(&self, machine: &str, by: Duration) {
+        let mut slow = self.0.slow.lock().unwrap_or_else(PoisonError::into_inner);
+        slow.insert(machine.into(), by);
+    }
+
+    /// Mends all links, and none is slow.
     pub fn mend_all(&self) {
+        self.0.slow.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.0.cut.send_modify(BTreeSet::clear);
     }
 
     /// Waits until a part that is sent now has arrived.
     async fn pass(&self, from: &Arc<str>, to: &Arc<str>) {
-        let delay = {
-            let mut random = self.0.random.lock().unwrap_or_else(PoisonError::into_inner);
-            Duration::from_millis(random.random_range(DELAY_MS))
-        };
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep(self.delay(from, to)).await;
         let link = (from.clone(), to.clone());
         let mut cut = self.0.cut.subscribe();
         // Waiting cannot fail: the sender is in `self`.
         let _ = cut.wait_for(|cut| !cut.contains(&link)).await;
+    }
+
+    /// How long a part is on its way.
+    fn delay(&self, from: &Arc<str>, to: &Arc<str>) -> Duration {
+        let longer = {
+            let slow = self.0.slow.lock().unwrap_or_else(PoisonError::into_inner);
+            [from, to].into_iter().filter_map(|machine| slow.get(machine)).max().copied()
+        };
+        let longer_ms = u64::try_from(longer.unwrap_or_default().as_millis()).unwrap_or(u64::MAX);
+        let mut random = self.0.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let usual_ms = random.random_range(DELAY_MS);
+        if longer_ms == 0 {
+            return Duration::from_millis(usual_ms);
+        }
+        Duration::from_millis(usual_ms + random.random_range(0..=longer_ms))
     }
 
     fn listeners(&self) -> MutexGuard<'_, BTreeMap<(Arc<str>, Endpoint), Listener>> {
@@ -271,6 +293,25 @@ mod tests {
         links.mend("a", "b");
         far.read_exact(&mut heard).await.unwrap();
         assert_eq!(&heard, b"asked");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_slow_machine_sends_takes_longer_until_it_is_slow_no_more() {
+        let links = Links::new(7);
+        let (_machines, [mut near, mut far]) = pair(&links).await;
+        let mut takes = async || {
+            let now = Instant::now();
+            near.write_all(b"asked").await.unwrap();
+            let mut heard = [0; 5];
+            far.read_exact(&mut heard).await.unwrap();
+            now.elapsed()
+        };
+        links.slow("a", Duration::from_secs(60));
+        let slow = takes().await;
+        links.slow("a", Duration::ZERO);
+        let usual = takes().await;
+        assert!(slow > Duration::from_millis(100) && slow <= Duration::from_secs(61), "{slow:?}");
+        assert!(usual < Duration::from_millis(10), "{usual:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -139,6 +139,11 @@ impl State {
         self.within_space(true, |state| state.leases.grant(now, id, seconds))
     }
 
+    /// Grants at most so many seconds from now on.
+    pub fn limit_leases(&mut self, seconds: i64) {
+        self.leases.limit(seconds);
+    }
+
     /// Ends a lease and deletes its keys.
     pub fn revoke(&mut self, id: i64) -> Result<(), Refusal> {
         if !self.leases.has(id) {

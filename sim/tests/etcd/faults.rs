@@ -57,6 +57,31 @@ async fn without_a_leader_calls_are_refused_and_watches_end() {
 }
 
 #[tokio::test]
+async fn a_past_that_is_given_up_is_lost_to_a_watch_that_asks_for_it() {
+    let InMemory { etcd, client, .. } = &mut InMemory::start().await;
+    for value in ["1", "2"] {
+        assert_eq!(refusal(client.put("a", value, None).await), "done");
+    }
+    etcd.compact();
+    let from = WatchOptions::new().with_start_revision(2);
+    let mut watch = client.watch("a", Some(from)).await.unwrap();
+    assert!(message(&mut watch).await.unwrap().unwrap().created());
+    assert_eq!(message(&mut watch).await.unwrap().unwrap().compact_revision(), 3);
+    assert_eq!(client.get("a", None).await.unwrap().kvs()[0].value(), b"2");
+}
+
+#[tokio::test]
+async fn a_lease_is_shorter_than_asked_for_where_etcd_grants_less() {
+    let InMemory { etcd, client, .. } = &mut InMemory::start().await;
+    assert_eq!(client.lease_grant(5, None).await.unwrap().ttl(), 5);
+    etcd.limit_leases(1);
+    let granted = client.lease_grant(5, None).await.unwrap();
+    assert_eq!(granted.ttl(), 1);
+    let left = client.lease_time_to_live(granted.id(), None).await.unwrap();
+    assert_eq!(left.granted_ttl(), 1);
+}
+
+#[tokio::test]
 async fn a_lack_of_room_lasts_until_its_alarm_is_cleared() {
     let InMemory { etcd, client, .. } = &mut InMemory::start().await;
     let full = "etcdserver: mvcc: database space exceeded";

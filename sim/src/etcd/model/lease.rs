@@ -32,6 +32,8 @@ pub struct Remaining {
 pub(super) struct Leases {
     leases: BTreeMap<i64, Lease>,
     last_id: i64,
+    /// How many seconds are granted at most, if less than etcd would grant.
+    most: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -65,11 +67,15 @@ impl Leases {
         if self.has(id) {
             return Err(Refusal::LeaseExists);
         }
-        let granted = seconds.max(MIN_TTL_SECONDS);
+        let granted = seconds.max(MIN_TTL_SECONDS).min(self.most.unwrap_or(MAX_TTL_SECONDS));
         let mut lease = Lease { granted, ends: now, keys: BTreeSet::new() };
         lease.ends = now + lease.lasts();
         self.leases.insert(id, lease);
         Ok((id, granted))
+    }
+
+    pub(super) fn limit(&mut self, seconds: i64) {
+        self.most = Some(seconds);
     }
 
     fn free_id(&mut self) -> i64 {
