@@ -8,13 +8,15 @@ use std::time::Duration;
 use app_runner::error::GaveUp;
 use app_runner::service::{Contender, EXIT_RESTART, Identity};
 use chassis::channel::{self, GrpcChannel};
-use chassis::clock::{Clock as _, SharedClock};
+use chassis::clock::{Clock as _, SharedClock, timeout};
 use chassis::credential::{Credential, Principal};
 use chassis::server::{Authenticator, Footing};
 use chassis::tasks::{OwnedTask, Shutdown, TaskFailed, TaskSet, owned};
 use chassis::transport::{Endpoint, SharedTransport};
 use client::applications::Applications;
+use client::election::{Election, Leader};
 use etcd::{Etcd, Member};
+use futures::StreamExt as _;
 use jobgraph_store::service::Service;
 use jobgraph_store::service::peers::OverNetwork;
 use jobgraph_store::store::etcd::EtcdMetadata;
@@ -30,7 +32,7 @@ use tokio::sync::watch;
 
 use crate::cluster::Clusters;
 use crate::plan::{ETCD, HOSTS};
-use crate::ports::Site;
+use crate::ports::{self, Site};
 use crate::world::Deployment;
 
 /// The sockets of a host's services.
@@ -54,6 +56,12 @@ const PAST: Duration = Duration::from_secs(900);
 
 /// The pause before a service or a contender that ended is started again.
 const RESTART: Duration = Duration::from_secs(1);
+
+/// How often each store sweeps its payloads, whatever their age.
+const SWEEP: Duration = Duration::from_millis(1_700);
+
+/// How long the elector may take to say who leads.
+const OBSERVE: Duration = Duration::from_secs(10);
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(5);
@@ -94,6 +102,7 @@ impl At {
 pub(crate) struct Host {
     machine: Machine,
     pub(crate) clock: Arc<MachineClock>,
+    at: At,
     kills: watch::Sender<()>,
     _serves: OwnedTask<()>,
 }
@@ -107,18 +116,33 @@ impl Host {
     ) -> anyhow::Result<Self> {
         let (name, uid) = (HOSTS[number], PlaceUid::from_bytes(UIDS[number]));
         let machine = links.machine(name);
-        let clock = Arc::new(MachineClock::new(of.began, of.plan.ahead[number]));
+        let clock = MachineClock::new(of.began, of.plan.ahead[number]);
+        let clock = Arc::new(clock.faster_by(of.plan.faster_ppm[number]));
         let place = Place::host(name, uid)?;
         let transport = Arc::new(machine.clone());
         let (kills, killed) = watch::channel(());
         let at = At { name, place, transport, clock: clock.clone(), kills: killed };
-        let serves = owned("host", serve(of.clone(), at));
-        Ok(Self { machine, clock, kills, _serves: serves })
+        let serves = owned("host", serve(of.clone(), at.clone()));
+        Ok(Self { machine, clock, at, kills, _serves: serves })
     }
 
     /// Kills the contenders, which are started again.
     pub(crate) fn kill_contenders(&self) {
         self.kills.send_replace(());
+    }
+
+    /// Who leads an application, as the elector of this host sees it.
+    pub(crate) async fn leader(
+        &self,
+        of: &Deployment,
+        application: &ApplicationRef,
+    ) -> anyhow::Result<Option<Leader>> {
+        let channel = self.at.channel(ELECTOR, ports::contender(of, application));
+        let elector = Election::new(channel, self.at.clock.clone());
+        let view = timeout(&self.at.clock, OBSERVE, async {
+            elector.observe(&application.id).await?.next().await.transpose()
+        });
+        Ok(view.await??.unwrap_or_default().leader)
     }
 
     /// Ends the host as a loss of power does: nothing of it goes on, and what it has asked is done
@@ -171,7 +195,8 @@ async fn serve_store(
     tasks: &TaskSet,
 ) -> anyhow::Result<()> {
     let metadata = EtcdMetadata::open(way_to_etcd(footing).await?, PREFIX, at.name).await?;
-    let (blobs, clock) = (Arc::new(of.blobs.clone()), footing.clock.clone());
+    let (blobs, clock) = (of.blobs.reached_by(footing.clock.clone()), footing.clock.clone());
+    let (blobs, sweeps_by) = (Arc::new(blobs), clock.clone());
     let service = Service::new(Arc::new(metadata), blobs, clock).at(at.place.clone()).shared();
     let routes = jobgraph_store::grpc::routes(&service, &of.key);
     let endpoints = vec![Endpoint::Unix(STORE.into()), store_of(at.name)];
@@ -182,11 +207,23 @@ async fn serve_store(
     tasks.spawn_loop("caretaker", async move { keeper.keep_house().await });
     let keeper = service.clone();
     tasks.spawn_loop("past", async move { keeper.keep_past(PAST).await });
+    let sweeper = service.clone();
+    tasks.spawn_loop("sweeper", async move { keep_sweeping(&sweeper, &sweeps_by).await });
     service.introduce(&store_of(at.name).to_string()).await?;
     let credential = of.key.mint(&Principal::Deployment);
     let way = OverNetwork::new(footing.transport.clone(), footing.clock.clone(), credential);
     tasks.spawn_loop("peers", async move { service.follow_peers(&way).await });
     Ok(())
+}
+
+/// Sweeps again and again, as the caretaker does every ten minutes, and spares no payload for its
+/// age: what sweeps rest on is no clock.
+async fn keep_sweeping(service: &Service, clock: &SharedClock) {
+    loop {
+        clock.sleep(SWEEP).await;
+        // A sweep that fails half-way is finished by the next one.
+        let _ = service.sweep_all(Duration::ZERO).await;
+    }
 }
 
 /// The elector, as `leader_elector::serve` puts it together on etcd.
@@ -263,6 +300,7 @@ async fn contend(
             Ok(EXIT_RESTART) => {}
             Ok(code) => {
                 of.trace.note(at.name, format!("{application}: {holder} leaves with {code}"));
+                of.trace.left(&application.id, at.name);
                 check_clean(&of, &at, &known, &application).await;
                 return pending().await;
             }
@@ -280,7 +318,7 @@ async fn contend(
 async fn check_clean(of: &Deployment, at: &At, known: &Applications, application: &ApplicationRef) {
     loop {
         match known.get(&application.id, Some(application.generation)).await {
-            Ok(now) if now.clean => return,
+            Ok(now) if now.clean => return of.trace.clean(&application.id),
             Ok(_) => {
                 return of.trace.wrong(format!(
                     "{application}: the contender on {} has left, and it is not clean",

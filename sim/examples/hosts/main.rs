@@ -4,10 +4,13 @@
 //! Each seed runs in a process of its own, because a static counter anywhere would make the second
 //! run of a process differ from the first.
 
+mod blobs;
 mod child;
 mod cluster;
 mod host;
 mod main_process;
+mod notes;
+mod person;
 mod plan;
 mod ports;
 mod random;

@@ -16,7 +16,7 @@ use chassis::clock::{Clock as _, SharedClock};
 use chassis::tasks::{OwnedTask, owned};
 use client::election::Lease;
 use proto::runner::execute_response::Item;
-use proto::{Digest, Epoch, EpochFence};
+use proto::{ApplicationId, Digest, Epoch, EpochFence};
 use tokio::sync::watch;
 
 use crate::ports::Site;
@@ -121,7 +121,7 @@ impl MainProcess for Site {
         let id = &self.application.id;
         let planned = self.of.plan.applications.iter().find(|planned| planned.id == id.as_str());
         let jobs = planned.iter().flat_map(|planned| &planned.jobs).map(|(name, _)| name.clone());
-        let program = program(execution, leash.clone(), jobs.collect());
+        let program = program(execution, leash.clone(), id.clone(), jobs.collect());
         let acting = act(self.of.clone(), leash, (id.clone(), epoch, self.at.name));
         let (ends, mut ended) = (fate.clone(), fate.subscribe());
         let running = owned("main()", async move {
@@ -145,7 +145,7 @@ impl MainProcess for Site {
 async fn act(
     of: Arc<Deployment>,
     leash: Leash,
-    (application, epoch, at): (proto::ApplicationId, Epoch, &'static str),
+    (application, epoch, at): (ApplicationId, Epoch, &'static str),
 ) {
     loop {
         leash.thawed().await;
@@ -156,11 +156,16 @@ async fn act(
 
 /// Executes the jobs one after the other, and answers the exit code. A call that gets no answer is
 /// made again, as the SDK does, which tells no program that its runner is away.
-async fn program(execution: MainService, leash: Leash, jobs: Vec<String>) -> i32 {
+async fn program(
+    execution: MainService,
+    leash: Leash,
+    application: ApplicationId,
+    jobs: Vec<String>,
+) -> i32 {
     for name in jobs {
         loop {
             leash.thawed().await;
-            match execute(&execution, &name).await {
+            match execute(&execution, &application, &name).await {
                 Ok(true) => break,
                 Ok(false) => return 1,
                 Err(error) if error.is_away() => leash.clock.sleep(AGAIN).await,
@@ -173,9 +178,14 @@ async fn program(execution: MainService, leash: Leash, jobs: Vec<String>) -> i32
 }
 
 /// One `execute()`; `true`: the job has succeeded.
-async fn execute(execution: &MainService, name: &str) -> PortResult<bool> {
+async fn execute(
+    execution: &MainService,
+    application: &ApplicationId,
+    name: &str,
+) -> PortResult<bool> {
     let entered = execution.enter(name, name)?;
-    let graph = Bytes::copy_from_slice(name.as_bytes());
+    // No two jobs have one graph, so each graph is pointed to by its own record alone.
+    let graph = Bytes::from(format!("{name} of {application}"));
     let call = Call {
         call_id: name.to_owned(),
         name: name.to_owned(),

@@ -18,7 +18,8 @@ use app_runner::service::Front;
 use app_runner::service::execution::MainService;
 use async_trait::async_trait;
 use bytes::Bytes;
-use chassis::credential::Principal;
+use chassis::clock::Clock as _;
+use chassis::credential::{Credential, Principal};
 use chassis::tasks::Tasks;
 use client::artifacts::Wanted;
 use client::describe::Subject;
@@ -39,6 +40,9 @@ use crate::world::Deployment;
 /// The file that stands for main()'s lock. No elector ever finds it free, because no process of
 /// another host could prove anything by it.
 const LOCK: &str = "/dev/null";
+
+/// How long a job's output takes to get its final names.
+const PUBLISHES: Duration = Duration::from_millis(400);
 
 /// What is not real of one life of a contender.
 pub(crate) struct Site {
@@ -81,7 +85,7 @@ impl Site {
         let (clock, holder) = (self.at.clock.clone(), self.holder.clone());
         let record = Tapped {
             of: self.of.clone(),
-            at: self.at.name,
+            at: self.at.clone(),
             record: RecordClient::new(self.at.channel(STORE, token())),
         };
         Ports {
@@ -119,7 +123,8 @@ impl Site {
     }
 }
 
-fn contender(of: &Deployment, application: &ApplicationRef) -> chassis::credential::Credential {
+/// The token of a contender.
+pub(crate) fn contender(of: &Deployment, application: &ApplicationRef) -> Credential {
     let ApplicationRef { id, generation } = application;
     let (application, generation) = (id.to_string(), generation.get());
     of.key.mint(&Principal::Contender { application, generation })
@@ -203,7 +208,9 @@ impl Engine for Site {
         Ok(engine::DescribeMainResponse::default())
     }
 
+    /// Renaming files takes its time. A leader that is gone in between has renamed nothing.
     async fn publish(&self, job: JobId, manifest: job::Manifest, _own: &[JobId]) -> PortResult<()> {
+        self.at.clock.sleep(PUBLISHES).await;
         for output in &manifest.outputs {
             self.of.trace.published(job, &output.staging, self.at.name);
         }

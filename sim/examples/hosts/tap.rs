@@ -16,13 +16,15 @@ use proto::{
     ApplicationRef, Epoch, EpochFence, Incarnation, IncarnationFence, JobId, api, jobgraph,
 };
 
+use crate::host::At;
+use crate::notes;
 use crate::world::Deployment;
 
 /// The client of one contender.
 pub(crate) struct Tapped {
     pub(crate) of: Arc<Deployment>,
     /// The host of the contender.
-    pub(crate) at: &'static str,
+    pub(crate) at: At,
     pub(crate) record: RecordClient,
 }
 
@@ -38,11 +40,20 @@ impl Tapped {
             return;
         }
         let EpochFence { application, epoch } = fence;
-        self.of.trace.note(self.at, format!("{application}: {what}, epoch {epoch}"));
+        self.of.trace.note(self.at.name, format!("{application}: {what}, epoch {epoch}"));
         if *epoch < known {
             self.of.trace.wrong(format!(
                 "{application}: {what} of epoch {epoch} was taken after epoch {known} had begun"
             ));
+        }
+    }
+
+    /// Begins to write notes beside an attempt.
+    fn begin_notes(&self, fence: &EpochFence) {
+        if self.of.trace.begins_notes(&fence.application.id, fence.epoch) {
+            let (of, at, record) = (self.of.clone(), self.at.clone(), self.record.clone());
+            let notes = notes::keep_writing(of, at, record, fence.clone());
+            detached("notes", "their leader may be gone, as one that hung is", notes);
         }
     }
 
@@ -90,6 +101,7 @@ impl Record for Tapped {
             if let Some(earlier) = self.of.trace.begun(&application.id, *epoch) {
                 self.send_late(EpochFence { epoch: earlier, ..fence.clone() }, *epoch);
             }
+            self.begin_notes(fence);
         }
         Ok(begun)
     }

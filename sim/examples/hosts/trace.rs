@@ -23,10 +23,18 @@ struct Held {
     begun: BTreeMap<ApplicationId, Epoch>,
     /// The highest epoch of each application whose main() has acted.
     acted: BTreeMap<ApplicationId, Epoch>,
+    /// The epochs beside which notes are written.
+    noting: BTreeSet<(ApplicationId, Epoch)>,
+    /// The notes of each application that the record has confirmed.
+    noted: BTreeMap<ApplicationId, BTreeSet<String>>,
     /// The host that each incarnation was provisioned on.
     provisioned: BTreeMap<(ApplicationId, Incarnation), String>,
     /// The hosts where a cluster of each application runs.
     running: BTreeSet<(String, ApplicationId)>,
+    /// The applications that are clean.
+    clean: BTreeSet<ApplicationId>,
+    /// The hosts whose contender of each application has left.
+    left: BTreeSet<(String, ApplicationId)>,
     /// The staging that each job was published from.
     published: BTreeMap<JobId, String>,
     /// How each job ended, as the cluster that reported it was answered.
@@ -67,16 +75,39 @@ impl Trace {
         self.held().begun.get(application).copied().unwrap_or_default()
     }
 
-    /// The main() of an attempt acts. Once the main() of a later attempt has acted, no earlier one
-    /// may.
+    /// Whether notes are to be written beside this epoch from now on: the first time that it is
+    /// asked.
+    pub(crate) fn begins_notes(&self, application: &ApplicationId, epoch: Epoch) -> bool {
+        self.held().noting.insert((application.clone(), epoch))
+    }
+
+    /// The record has confirmed a note.
+    pub(crate) fn noted(&self, application: &ApplicationId, at: &str, text: String) {
+        self.note(at, format!("{application}: {text}"));
+        self.held().noted.entry(application.clone()).or_default().insert(text);
+    }
+
+    /// The notes of an application that the record has confirmed.
+    pub(crate) fn confirmed_notes(&self, application: &ApplicationId) -> BTreeSet<String> {
+        self.held().noted.get(application).cloned().unwrap_or_default()
+    }
+
+    /// The main() of an attempt acts. Once a later attempt has begun, or its main() has acted, no
+    /// earlier one may.
     pub(crate) fn acts(&self, application: &ApplicationId, epoch: Epoch, at: &str) {
-        let known = {
+        let (known, begun) = {
             let mut held = self.held();
+            let begun = held.begun.get(application).copied().unwrap_or_default();
             let highest = held.acted.entry(application.clone()).or_default();
             let known = *highest;
             *highest = epoch.max(known);
-            known
+            (known, begun)
         };
+        if epoch < begun {
+            self.wrong(format!(
+                "{application}: main() of epoch {epoch} acts on {at} after epoch {begun} has begun"
+            ));
+        }
         if epoch < known {
             self.wrong(format!(
                 "{application}: main() of epoch {epoch} acts on {at} beside that of epoch {known}"
@@ -95,6 +126,9 @@ impl Trace {
         at: &str,
     ) {
         self.note(at, format!("{application}: incarnation {incarnation} is started"));
+        if self.is_clean(application) {
+            self.wrong(format!("{application}: incarnation {incarnation} was started after clean"));
+        }
         let of = (application.clone(), incarnation);
         self.held().running.insert((at.to_owned(), application.clone()));
         let before = self.held().provisioned.insert(of, at.to_owned());
@@ -112,13 +146,32 @@ impl Trace {
 
     /// A host is gone with all its processes.
     pub(crate) fn crashed(&self, at: &str) {
-        self.held().running.retain(|(host, _)| host != at);
+        let mut held = self.held();
+        held.running.retain(|(host, _)| host != at);
+        held.left.retain(|(host, _)| host != at);
     }
 
-    /// It is recorded that nothing is left of an application.
+    /// The contender of an application on a host has left with the application's code.
+    pub(crate) fn left(&self, application: &ApplicationId, at: &str) {
+        self.held().left.insert((at.to_owned(), application.clone()));
+    }
+
+    /// Whether the contender of an application on a host has left.
+    pub(crate) fn has_left(&self, application: &ApplicationId, at: &str) -> bool {
+        self.held().left.contains(&(at.to_owned(), application.clone()))
+    }
+
+    /// Whether it is recorded that nothing is left of an application.
+    pub(crate) fn is_clean(&self, application: &ApplicationId) -> bool {
+        self.held().clean.contains(application)
+    }
+
+    /// It is recorded that nothing is left of an application. A leader seldom hears so by the
+    /// answer to its own write, because the watch of the record overtakes the answer.
     pub(crate) fn clean(&self, application: &ApplicationId) {
         let hosts: Vec<String> = {
-            let held = self.held();
+            let mut held = self.held();
+            held.clean.insert(application.clone());
             let left = held.running.iter().filter(|(_, of)| of == application);
             left.map(|(host, _)| host.clone()).collect()
         };
@@ -151,6 +204,11 @@ impl Trace {
         if let Some(before) = before.filter(|before| before != staging) {
             self.wrong(format!("{job} was published from {before} and from {staging}"));
         }
+    }
+
+    /// Whether the output of a job has its final names.
+    pub(crate) fn is_published(&self, job: JobId) -> bool {
+        self.held().published.contains_key(&job)
     }
 
     /// The lines, what is wrong in them, and a digest over all of them.
