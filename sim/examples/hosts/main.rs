@@ -28,11 +28,12 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 5] = [
+const BUGS: [&str; 6] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "places.same-incarnation",
     "runner.standby-leaves-at-dirty",
+    "runner.clean-before-teardown",
     "client.acts-past-its-lease",
 ];
 
