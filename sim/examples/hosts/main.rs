@@ -28,12 +28,13 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 6] = [
+const BUGS: [&str; 7] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "places.same-incarnation",
     "runner.standby-leaves-at-dirty",
     "runner.clean-before-teardown",
+    "runner.recorded-before-published",
     "client.acts-past-its-lease",
 ];
 

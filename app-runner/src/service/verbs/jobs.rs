@@ -128,14 +128,22 @@ pub(super) async fn publish(shared: &Arc<Shared>, job: JobId) -> Performed {
     if shared.job(job).is_none_or(|job| job.end.is_none()) {
         shared.refresh().await?;
     }
+    // A test plants the bug to see that it would be noticed.
+    if failpoint::is_planted("runner.recorded-before-published") {
+        record_published(shared, job).await?;
+    }
     failpoint::around("runner.publish", publish_files(shared, job)).await?;
+    record_published(shared, job).await?;
+    Ok(vec![Fact::Published(job)])
+}
+
+async fn record_published(shared: &Shared, job: JobId) -> PortResult<()> {
     let record = || async {
         // What follows is not passed for sure: the watch of the record overtakes the answer.
         failpoint::hit("runner.before-record-published").await;
         shared.ports.record.published(&shared.fence, job).await
     };
-    shared.patiently("record a publication", record).await?;
-    Ok(vec![Fact::Published(job)])
+    shared.patiently("record a publication", record).await
 }
 
 fn manifest(shared: &Shared, job: JobId) -> job::Manifest {
