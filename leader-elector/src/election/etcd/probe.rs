@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::etcd::Lease;
 use chassis::clock::Clock as _;
+use chassis::failpoint;
 use proto::ApplicationId;
 
 use super::Shared;
@@ -47,6 +49,11 @@ async fn probe(shared: &Shared, application: &ApplicationId, broken: &Broken) ->
         Some(led) if led.term.epoch == broken.epoch => {
             // The holder may have resumed here since the break.
             let is_back = !shared.desks.is_broken(application, broken);
+            // A test plants the bug to see that it would be noticed.
+            if !is_back && failpoint::is_planted("elector.renews-by-itself") {
+                Lease::of(&shared.etcd, led.lease).renew(shared.lease).await?;
+                return Ok(());
+            }
             if is_back || !shared.locks.is_free(&broken.lock) {
                 return Ok(());
             }
