@@ -28,7 +28,7 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 8] = [
+const BUGS: [&str; 9] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "places.same-incarnation",
@@ -37,6 +37,7 @@ const BUGS: [&str; 8] = [
     "runner.recorded-before-published",
     "client.acts-past-its-lease",
     "elector.renews-by-itself",
+    "elector.trusts-asked-lease",
 ];
 
 /// Simulates three hosts for a minute, once for each seed.
