@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, timeout};
+use chassis::failpoint;
 use etcd_client::{Event, KeyValue, WatchOptions, WatchStream};
 
 use crate::error::Error;
@@ -120,6 +121,10 @@ impl Watch {
             self.stream = None;
             let lost = message.compact_revision();
             self.next = lost + 1;
+            // A test plants the bug to see that it would be noticed.
+            if failpoint::is_planted("etcd.watch-without-list") {
+                return Ok(None);
+            }
             return Ok(Some(Heard::Lost(lost)));
         }
         if message.canceled() {

@@ -28,7 +28,7 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 9] = [
+const BUGS: [&str; 10] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "places.same-incarnation",
@@ -38,6 +38,7 @@ const BUGS: [&str; 9] = [
     "client.acts-past-its-lease",
     "elector.renews-by-itself",
     "elector.trusts-asked-lease",
+    "etcd.watch-without-list",
 ];
 
 /// Simulates three hosts for a minute, once for each seed.
