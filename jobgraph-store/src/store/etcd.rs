@@ -19,6 +19,7 @@ use std::time::Duration;
 use ::etcd::{Error, Etcd, Heard, Watch, revision_of};
 use async_trait::async_trait;
 use chassis::clock::{Clock as _, timeout};
+use chassis::failpoint;
 use chassis::tasks::{OwnedTask, owned};
 use etcd_client::{Compare as EtcdCompare, CompareOp, Txn, TxnOp, TxnOpResponse};
 use tokio::sync::watch;
@@ -121,6 +122,13 @@ impl EtcdMetadata {
         let txn = Txn::new().when(compares).and_then(operations).or_else(seen);
         let answer = match self.etcd.transact_once(&txn).await {
             Ok(answer) => answer,
+            // A test plants the bug to see that it would be noticed.
+            Err(error)
+                if error.is_away() && failpoint::is_planted("store.unknown-retried-as-new") =>
+            {
+                slot.moved();
+                return Ok(Attempted::Not);
+            }
             // The answer is lost, and the commit not necessarily.
             Err(error) if error.is_away() => return slot.resolve(&self.etcd, before).await,
             // The commit that uses up the room is done, and answered like those that are not.

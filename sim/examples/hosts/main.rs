@@ -28,9 +28,10 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 10] = [
+const BUGS: [&str; 11] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
+    "store.unknown-retried-as-new",
     "places.same-incarnation",
     "runner.standby-leaves-at-dirty",
     "runner.clean-before-teardown",
