@@ -12,6 +12,12 @@ pub(super) fn intents_are_unfenced() -> bool {
     failpoint::is_planted("places.same-incarnation")
 }
 
+/// The planted bug: a commit compares the revisions of a later read than the one that its decision
+/// rests on, so it takes back what was written between the two.
+pub(super) fn compares_later_revisions() -> bool {
+    failpoint::is_planted("store.compares-later-revisions")
+}
+
 /// The planted bug: a checkpoint pointer is fenced by the epoch of the leader that began the
 /// cluster, as if a leader decided it. Then the cluster of a leader that died cannot checkpoint any
 /// more.

@@ -8,8 +8,8 @@ use chassis::failpoint;
 use chassis::telemetry::metrics::Took;
 use proto::{ApplicationRef, Digest};
 
-use super::Service;
 use super::load::Loaded;
+use super::{Service, planted};
 use crate::blobs::BlobName;
 use crate::error::Error;
 use crate::keys::payload::{self, Use};
@@ -96,9 +96,12 @@ impl Service {
     {
         let mut backoff = Backoff::new(Duration::from_micros(200), Duration::from_millis(20));
         for _ in 0..TRIES {
-            let (loaded, read) = self.load_beside(application, beside).await?;
+            let (mut loaded, read) = self.load_beside(application, beside).await?;
             let mut draft = Draft::new(loaded.dossier.clone(), self.clock.wall());
             let (answer, extra) = decide(&mut draft, &read)?;
+            if planted::compares_later_revisions() {
+                loaded.revisions = self.load(application, None).await?.revisions;
+            }
             let points = !extra.pointers.is_empty();
             let Some(transaction) = self.transaction(guard, &loaded, &draft, extra).await? else {
                 return Ok((answer, loaded));
