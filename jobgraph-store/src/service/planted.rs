@@ -18,6 +18,17 @@ pub(super) fn compares_later_revisions() -> bool {
     failpoint::is_planted("store.compares-later-revisions")
 }
 
+/// The planted bug: the record points to a payload without having looked for its bytes.
+pub(super) fn points_before_the_blob() -> bool {
+    failpoint::is_planted("store.pointer-before-blob")
+}
+
+/// The planted bug: a pointer rests on a mark that was not sweeping when it was read, and its
+/// commit does not compare the mark. A sweep that begins and ends in between goes unnoticed.
+pub(super) fn leaves_marks_uncompared() -> bool {
+    failpoint::is_planted("store.mark-uncompared")
+}
+
 /// The planted bug: a checkpoint pointer is fenced by the epoch of the leader that began the
 /// cluster, as if a leader decided it. Then the cluster of a leader that died cannot checkpoint any
 /// more.

@@ -28,11 +28,13 @@ use clap::Parser;
 use crate::child::{Run, Verdict, WRONG};
 
 /// The bugs that can be planted, as `--bug` names them. `sim/README.md` says what each one is.
-const BUGS: [&str; 12] = [
+const BUGS: [&str; 14] = [
     "store.epochs-unfenced",
     "store.incarnation-twice",
     "store.unknown-retried-as-new",
     "store.compares-later-revisions",
+    "store.pointer-before-blob",
+    "store.mark-uncompared",
     "places.same-incarnation",
     "runner.standby-leaves-at-dirty",
     "runner.clean-before-teardown",
