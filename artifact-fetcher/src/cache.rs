@@ -166,7 +166,9 @@ impl Cache {
 
     /// How many bytes the cache holds.
     pub fn size_bytes(&self) -> io::Result<u64> {
-        Ok(self.candidates()?.iter().map(|candidate| candidate.size_bytes).sum())
+        let blobs = fs::read_dir(self.directory.join("blobs"))?;
+        // An artifact that is evicted meanwhile holds nothing any more.
+        Ok(blobs.filter_map(|blob| blob.ok()?.metadata().ok()).map(|blob| blob.len()).sum())
     }
 
     /// The file of a cached artifact, whether it is there or not.

@@ -27,8 +27,8 @@ use crate::failure::{Failure, OrFailure};
 #[command(
     name = "mainspring serve",
     before_help = "  mainspring serve jobgraph-store --state-dir /var/lib/mainspring",
-    after_help = "`serve host` keeps the contenders of applications over services that run already: \
-                  it is `up --no-services`, and has the options of `up`.",
+    after_help = "`serve host` keeps the contenders of applications, over services that run \
+                  already: it is `up --no-services`, and has the options of `up`.",
     version,
     disable_help_subcommand = true
 )]

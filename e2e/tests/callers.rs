@@ -126,8 +126,8 @@ fn a_service_that_was_started_by_hand_is_used_and_stays() {
     fetcher.finish().exits(0);
 }
 
-/// Every part of the host is a process of the caller's own, as in a pod. The parts are started in no
-/// order.
+/// Every part of the host is a process of the caller's own, as in a pod. The parts are started in
+/// no order.
 #[test]
 fn a_host_whose_parts_are_started_one_by_one_runs_applications() {
     let host = Host::new();

@@ -4,7 +4,6 @@
 
 use e2e::Host;
 use e2e::process::{eventually, is_gone, signal};
-use std::os::unix::fs::PermissionsExt as _;
 
 #[test]
 fn down_of_a_host_that_leaves_meanwhile_is_no_error() {
@@ -23,8 +22,7 @@ fn down_of_a_host_that_leaves_meanwhile_is_no_error() {
 #[test]
 fn down_asks_although_the_store_has_died_meanwhile() {
     let (host, marker) = Host::new().with_failpoint("down.store-answers", "hold");
-    let main = host.file("long", "#!/bin/sh\nsleep 600\n");
-    std::fs::set_permissions(&main, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let main = host.program("long", "sleep 600");
     host.run(&["run", "-d", "--application-id", "long", &main]).exits(0);
     eventually("main() runs", || host.status("long")["main"]["state"] == "MAIN_STATE_RUNNING");
     let down = host.start(&["down"]);

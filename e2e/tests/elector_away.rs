@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use e2e::Host;
@@ -15,11 +14,8 @@ const LEASE: Duration = Duration::from_secs(2);
 #[test]
 fn an_elector_that_is_away_for_two_and_a_half_leases_costs_no_take_over() {
     let host = Host::new();
-    let program = host.file(
-        "patient",
-        "#!/bin/sh\necho started >> \"$MAINSPRING_OUTPUT_DIR.starts\"\nexec sleep 1000\n",
-    );
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "echo started >> \"$MAINSPRING_OUTPUT_DIR.starts\"\nexec sleep 1000";
+    let program = host.program("patient", script);
     let out = host.scratch().join("out");
     let out = out.to_str().unwrap();
     let arguments = [

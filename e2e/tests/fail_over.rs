@@ -104,9 +104,7 @@ fn a_main_that_is_killed_is_executed_again_and_no_job_notices() {
 #[test]
 fn status_names_who_stands_by() {
     let host = Host::new();
-    let program = host.file("sleeper", "#!/bin/sh\nexec sleep 300\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(&program, mode).unwrap();
+    let program = host.program("sleeper", "exec sleep 300");
     let run = host.start(&["run", "--application-id", "sleeper", "--contenders", "2", &program]);
     let leadership = || {
         let status = host.run(&["status", "sleeper", "-o", "json"]);

@@ -6,7 +6,6 @@
 #[path = "support/squares.rs"]
 mod squares;
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use e2e::certificates::Authority;
@@ -95,8 +94,7 @@ fn any_member_of_three_may_be_killed() {
 fn a_quorum_that_is_lost_costs_no_take_over() {
     let mut cluster = Cluster::start();
     let host = Host::new().with("MAINSPRING_ETCD", cluster.addresses());
-    let program = host.file("patient", "#!/bin/sh\nexec sleep 1000\n");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = host.program("patient", "exec sleep 1000");
     let arguments = ["run", "-d", "--application-id", "patient", "--contenders", "2", &program];
     host.run(&arguments).exits(0);
     host.run(&["wait", "patient", "--for", "running"]).exits(0);

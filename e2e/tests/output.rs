@@ -3,18 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use e2e::disk::{Disk, in_a_namespace};
 use e2e::process::{eventually, is_gone, signal};
 use e2e::{Host, Running};
-
-fn program(host: &Host, name: &str, script: &str) -> String {
-    let path = host.file(name, &format!("#!/bin/sh\n{script}\n"));
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
 
 /// What main() wrote, as the record has it.
 fn logged(host: &Host, id: &str) -> String {
@@ -33,7 +26,7 @@ fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_agai
     let host = Host::new();
     let counts =
         "n=0; while [ $n -lt 200 ]; do echo \"line $n\"; n=$((n+1)); sleep 0.04; done; echo end";
-    let counts = program(&host, "counts", counts);
+    let counts = host.program("counts", counts);
     let start = |id: &str| host.start(&["run", "--application-id", id, &counts]);
     let mut runs: Vec<(&str, Running)> =
         ["one", "two", "three"].into_iter().map(|id| (id, start(id))).collect();
@@ -57,7 +50,7 @@ fn every_line_is_shown_once_and_kept_although_the_store_is_killed_again_and_agai
 #[test]
 fn main_yields_to_the_services_of_its_host() {
     let host = Host::new();
-    let ran = host.run(&["run", "-q", &program(&host, "how-nice", "nice")]).exits(0);
+    let ran = host.run(&["run", "-q", &host.program("how-nice", "nice")]).exits(0);
     let stat =
         std::fs::read_to_string(format!("/proc/{}/stat", host.pid_of("jobgraph-store").unwrap()))
             .unwrap();
@@ -75,7 +68,7 @@ fn the_runner_dies_after_the_last_words(tether_is_late: bool) {
     let speaks = "echo \"begun $MAINSPRING_EPOCH\"; while [ ! -e \"$1/go\" ]; do sleep 0.02; done
         echo \"last words $MAINSPRING_EPOCH\"; : > \"$1/said-$MAINSPRING_EPOCH\"
         while [ ! -e \"$1/end\" ]; do sleep 0.02; done; echo done";
-    let speaks = program(&host, "speaks", speaks);
+    let speaks = host.program("speaks", speaks);
     let scratch = host.scratch().to_owned();
     let run = host.start(&["run", "--application-id", "heir", &speaks, scratch.to_str().unwrap()]);
     // On a busy machine a leader may lose its lease before anything is done to it.
@@ -164,7 +157,7 @@ fn what_a_full_disk_loses_at_the_end_is_told() {
         let host = Host::new();
         let disk = Disk::mount(host.state().join("work"), "size=2m");
         let speaks = "echo begun; while [ ! -e \"$1/go\" ]; do sleep 0.02; done; seq 1 100000";
-        let speaks = program(&host, "speaks", speaks);
+        let speaks = host.program("speaks", speaks);
         let scratch = host.scratch().to_owned();
         let run =
             host.start(&["run", "--application-id", "full", &speaks, scratch.to_str().unwrap()]);
@@ -187,7 +180,7 @@ fn what_a_full_disk_loses_at_the_end_is_told() {
 #[test]
 fn silence_is_told() {
     let host = Host::new().with("MAINSPRING_HOST_LINGER", "5m");
-    let silent = program(&host, "silent", "exit 0");
+    let silent = host.program("silent", "exit 0");
     host.run(&["run", "--application-id", "mute", &silent]).exits(0);
     for arguments in
         [&["logs", "mute"][..], &["logs", "mute", "--role", "main"], &["logs", "mute", "-f"]]
@@ -196,7 +189,7 @@ fn silence_is_told() {
         assert!(!logs.stdout.lines().any(|line| line.starts_with("main ")), "{}", logs.stdout);
         logs.says("main() of mute@1 wrote nothing");
     }
-    let speaks = program(&host, "speaks", "echo words");
+    let speaks = host.program("speaks", "echo words");
     host.run(&["run", "--application-id", "loud", &speaks]).exits(0);
     let logs = host.run(&["logs", "loud", "--role", "main"]).exits(0);
     assert_eq!((logs.stdout.as_str(), logs.stderr.as_str()), ("words\n", ""));

@@ -150,7 +150,7 @@ impl Live {
 
     /// How long ago that leader was heard which has spoken to this store and is silent for longest;
     /// zero if there is none.
-    pub fn longest_silence(&self) -> Duration {
+    fn longest_silence(&self) -> Duration {
         let now = self.clock.boot();
         let heard = self.heard();
         let own = heard.values().filter(|heard| heard.own);
