@@ -25,6 +25,10 @@ use super::tree;
 /// How often to ask again for a lock that is held.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
+/// How soon to go on with a tree that could not be stopped or ended at once. Each further pause is
+/// twice as long, up to how often a frozen tree is looked at.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
 /// How often to look at a frozen tree, because a process outside the tree may have let one of its
 /// processes run again.
 const FROZEN_PAUSE: Duration = Duration::from_millis(100);
@@ -90,6 +94,7 @@ pub(crate) struct Keeper {
     survivors: HashSet<(u32, u64)>,
     ending: Ending,
     output: Option<(OwnedTask<io::Result<()>>, CancellationToken)>,
+    freeze_pause: Duration,
     kill_pause: Duration,
     child_signal: Signals,
     terminate_signal: Signals,
@@ -125,7 +130,8 @@ impl Keeper {
             survivors: HashSet::new(),
             ending: Ending::default(),
             output: None,
-            kill_pause: Duration::from_millis(1),
+            freeze_pause: FIRST_PAUSE,
+            kill_pause: FIRST_PAUSE,
             child_signal: signal(SignalKind::child())?,
             terminate_signal: signal(SignalKind::terminate())?,
             _unheard: [signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?],
@@ -288,8 +294,10 @@ impl Keeper {
                 Action::Wait => return Ok(Some(self.wake_at(now))),
                 Action::GiveUp(why) => self.not_started(why.to_owned()).await,
                 Action::Freeze => {
+                    // A process that waits in the kernel stops when it comes back from there, and
+                    // starts none before, so the next look need not come at once.
                     if !tree::freeze()? {
-                        return Ok(Some(now + Duration::from_millis(1)));
+                        return Ok(Some(now + longer(&mut self.freeze_pause)));
                     }
                     self.set_frozen(true);
                     tracing::warn!("frozen: the owner's lease ran out");
@@ -313,9 +321,7 @@ impl Keeper {
                     }
                     // SIGCHLD comes sooner; the pause is for processes that are orphaned without
                     // one.
-                    let pause = self.kill_pause;
-                    self.kill_pause = (pause * 2).min(Duration::from_millis(100));
-                    return Ok(Some(now + pause));
+                    return Ok(Some(now + longer(&mut self.kill_pause)));
                 }
                 Action::Settle => {
                     self.exit.seen_by_owner = true;
@@ -343,6 +349,7 @@ impl Keeper {
     }
 
     fn set_frozen(&mut self, frozen: bool) {
+        self.freeze_pause = FIRST_PAUSE;
         self.leash.frozen = frozen;
         self.status.send_modify(|status| status.frozen = frozen);
     }
@@ -400,4 +407,11 @@ impl Keeper {
 /// A process id as the rest of the world writes it.
 fn number(pid: Pid) -> Option<u32> {
     u32::try_from(pid.as_raw_nonzero().get()).ok()
+}
+
+/// This pause; the next one is twice as long.
+fn longer(pause: &mut Duration) -> Duration {
+    let this = *pause;
+    *pause = (this * 2).min(FROZEN_PAUSE);
+    this
 }

@@ -134,8 +134,8 @@ impl Leash {
         self.released = true;
     }
 
-    /// Lets the tether leave soon after the tree has ended, released or not. Its owner is told the
-    /// exit before.
+    /// Lets the tether leave once the tree has ended, released or not. An owner that is connected
+    /// is told the exit before.
     pub(crate) fn dismiss(&mut self) {
         self.dismissed = true;
     }
@@ -252,7 +252,9 @@ impl Leash {
     /// When a tether leaves whose tree ended at `since` and that is not released.
     fn leave_at(&self, since: Boot) -> Boot {
         match self.owner {
-            _ if self.dismissed => since + SETTLE,
+            // Nobody has to be told, and a successor may be waiting.
+            None if self.dismissed => since,
+            Some(_) if self.dismissed => since + SETTLE,
             None => self.alone_since.max(since) + self.grace.max(PATIENCE),
             Some(_) => Boot::from_nanos(u64::MAX),
         }

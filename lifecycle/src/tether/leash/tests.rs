@@ -135,6 +135,18 @@ fn an_ended_tether_leaves_when_released_or_forgotten() {
 }
 
 #[test]
+fn a_dismissed_tether_tells_its_owner_the_exit_and_waits_for_nobody_else() {
+    let mut leash = running(90 * SECOND, None);
+    leash.dismiss();
+    leash.exited();
+    leash.phase = Phase::Ended(at(5));
+    assert_eq!((leash.decide(at(5)), leash.wake_at()), (Action::Wait, at(5) + SETTLE));
+    assert_eq!(leash.decide(at(5) + SETTLE), Action::Settle);
+    leash.disconnected(1, at(5));
+    assert_eq!(leash.decide(at(5)), Action::Leave);
+}
+
+#[test]
 fn nothing_is_started_past_the_deadline() {
     let mut leash = running(Duration::ZERO, Some(at(5)));
     leash.phase = Phase::Locking(at(10));
