@@ -90,6 +90,24 @@ impl Gateway {
         self.call("kv/compaction", &json!({ "revision": revision.to_string() })).is_some()
     }
 
+    /// Has etcd refuse every write that needs room, as it does when its quota is used up, or take
+    /// writes again, as it does once an operator has made room and cleared the alarm.
+    pub fn set_full(&self, full: bool) -> bool {
+        let alarm = |action: &str, member: &str| {
+            let order = json!({ "action": action, "memberID": member, "alarm": "NOSPACE" });
+            self.call("maintenance/alarm", &order)
+        };
+        if full {
+            let state = self.call("maintenance/status", &json!({}));
+            let member = state.as_ref().and_then(|state| state["header"]["member_id"].as_str());
+            return member.is_some_and(|member| alarm("ACTIVATE", member).is_some());
+        }
+        let Some(raised) = alarm("GET", "0") else { return false };
+        let raised = raised["alarms"].as_array().cloned().unwrap_or_default();
+        let members = raised.iter().filter_map(|alarm| alarm["memberID"].as_str());
+        members.fold(true, |cleared, member| alarm("DEACTIVATE", member).is_some() && cleared)
+    }
+
     /// Has another member lead, `steps` members further in the order of the addresses. `false` if
     /// that could not be done, as where there is one member alone.
     pub fn move_leader(&self, steps: usize) -> bool {
@@ -224,6 +242,19 @@ mod tests {
         assert!(gateway.delete(&key));
         assert!(gateway.list(PREFIX, 0).is_some_and(|found| found.entries.is_empty()));
         assert!(!gateway.move_leader(0), "there is one member alone");
+    }
+
+    #[test]
+    fn an_etcd_that_is_full_takes_no_write_until_it_has_room_again() {
+        let etcd = Etcd::start();
+        let gateway = Gateway::new([etcd.address().to_owned()]);
+        let key = format!("{PREFIX}k");
+        assert!(gateway.put(&key, b"one"));
+        assert!(gateway.set_full(true));
+        assert!(!gateway.put(&key, b"two"));
+        assert_eq!(gateway.get(&key, 0).expect("etcd answers").entries[0].value, b"one");
+        assert!(gateway.set_full(false));
+        assert!(gateway.put(&key, b"three"));
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Kind {
     MoveLeader,
     /// Two of three members of etcd are gone for a while.
     LoseQuorum,
+    /// etcd has no room, and takes no write until it has.
+    FillEtcd,
     /// The key of the application's leader is removed by hand.
     DeleteLeaderKey,
     /// The lease of a host's seat is ended by hand.
@@ -71,7 +73,7 @@ enum Reach {
     Peers,
     /// Members of etcd; a majority of them stays.
     Members,
-    /// The majority of the members of etcd.
+    /// What etcd writes: it has no majority, or no room.
     Quorum,
     /// A call to etcd, or to the record on etcd, that has to be answered.
     Call,
@@ -80,7 +82,7 @@ enum Reach {
 impl Kind {
     /// All kinds, with their names on the command line. Those that need a network between machines
     /// come last.
-    pub const ALL: [(Self, &str); 21] = [
+    pub const ALL: [(Self, &str); 22] = [
         (Self::KillHost, "kill-host"),
         (Self::KillRunner, "kill-runner"),
         (Self::KillTether, "kill-tether"),
@@ -92,6 +94,7 @@ impl Kind {
         (Self::FreezeMember, "freeze-member"),
         (Self::MoveLeader, "move-leader"),
         (Self::LoseQuorum, "lose-quorum"),
+        (Self::FillEtcd, "fill-etcd"),
         (Self::DeleteLeaderKey, "delete-leader-key"),
         (Self::RevokeHostLease, "revoke-host-lease"),
         (Self::Compact, "compact"),
@@ -144,7 +147,7 @@ impl Kind {
             Self::KillMember | Self::FreezeMember | Self::CutMember | Self::SplitMember => {
                 Reach::Members
             }
-            Self::LoseQuorum => Reach::Quorum,
+            Self::LoseQuorum | Self::FillEtcd => Reach::Quorum,
             Self::MoveLeader
             | Self::DeleteLeaderKey
             | Self::RevokeHostLease
@@ -229,7 +232,7 @@ impl Fault {
             | Kind::CutPeers
             | Kind::CutMember
             | Kind::SplitMember => once(own.millis(500, 10_000)),
-            Kind::LoseQuorum => once(own.millis(2_000, 20_000)),
+            Kind::LoseQuorum | Kind::FillEtcd => once(own.millis(2_000, 20_000)),
             Kind::SlowStore => slow(&mut own),
             // A service that was killed is started again by its host, and an `up` by a command.
             Kind::KillService => once(own.millis(100, 1_000)),

@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn without_a_network_nothing_is_cut_and_all_else_is_drawn_as_with_it() {
         let (without, with) = (Kind::all(false), Kind::all(true));
-        assert_eq!((without.len(), with.len()), (15, Kind::ALL.len()));
-        assert_eq!(with[..15], without);
+        assert_eq!((without.len(), with.len()), (16, Kind::ALL.len()));
+        assert_eq!(with[..16], without);
         assert!(!without.iter().any(|kind| kind.needs_network()));
         let choice = Choice { network: false, ..ALL };
         let plans = (0..1_000).map(|seed| Plan::draw(seed, &choice));
@@ -186,10 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_not_brought_back_while_etcd_has_no_majority() {
-        assert!(!Kind::LoseQuorum.goes_with(Kind::KillHost));
-        assert!(!Kind::Cancel.goes_with(Kind::LoseQuorum));
-        assert!(Kind::LoseQuorum.goes_with(Kind::KillRunner));
+    fn a_host_is_not_brought_back_while_etcd_takes_no_writes() {
+        for deaf in [Kind::LoseQuorum, Kind::FillEtcd] {
+            assert!(!deaf.goes_with(Kind::KillHost));
+            assert!(!Kind::Cancel.goes_with(deaf));
+            assert!(deaf.goes_with(Kind::KillRunner));
+        }
         assert!(Kind::KillMember.goes_with(Kind::KillHost));
     }
 }

@@ -110,6 +110,7 @@ impl<'a> Striker<'a> {
                 }
                 true
             }
+            Kind::FillEtcd => self.bed.gateway.set_full(true),
             Kind::MoveLeader => self.bed.gateway.move_leader(fault.which),
             Kind::DeleteLeaderKey => {
                 let key = format!("{PREFIX}election/{}/leader", self.application.id);
@@ -193,6 +194,9 @@ impl<'a> Striker<'a> {
             (Kind::LoseQuorum, _) => {
                 deployment.restart_members();
                 self.is_deaf = false;
+            }
+            (Kind::FillEtcd, _) => {
+                assert!(self.bed.gateway.set_full(false), "etcd takes no writes again");
             }
             _ => {}
         }
