@@ -62,6 +62,12 @@ e2e-upgrade: build ## hosts of an earlier build are replaced by this one's under
 	@EARLIER_BUILD=$$(tools/earlier-build '$(or $(FROM),HEAD~1)') \
 	$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(upgrade)'"
 
+.PHONY: e2e-compose
+e2e-compose: build ## deploy/compose in containers: up, a run, a power cut of a host, a run, down
+	@tools/setup docker
+	@deploy/compose/image $(bin)
+	@$(MAKE) test ARGS="--run-ignored only -E 'package(e2e) and binary(compose)'"
+
 e2e-flink: build ## 103 kills on real Flink: every part at every moment, and at drawn instants; over half an hour. ARGS='jobmanager running' for some
 	@$(bin)/mainspring setup flink >/dev/null
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example flink_kills)
