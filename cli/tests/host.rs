@@ -69,12 +69,22 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // What a host did that did not do what it has to goes with its directory.
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.state().join("up.log")).unwrap_or_default();
+            eprintln!("--- host.json\n{:?}\n--- up.log\n{log}", self.file());
+        }
         let _ = self.run("down --yes");
     }
 }
 
 fn lives(pid: u32) -> bool {
     Process::of(pid).is_some_and(|process| !process.is_zombie())
+}
+
+/// Whether none of a host's processes lives.
+fn have_left(pids: &BTreeMap<String, u32>) -> bool {
+    pids.values().all(|&pid| !lives(pid))
 }
 
 /// How many processes have this state directory on their command line.
@@ -89,8 +99,8 @@ fn processes_of(state: &Path) -> usize {
     std::fs::read_dir("/proc").unwrap().filter_map(names_it).count()
 }
 
-fn kill(pid: u32) {
-    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), signal).unwrap();
 }
 
 /// Waits until the condition holds; a test that waits too long fails.
@@ -113,7 +123,7 @@ async fn whoever_needs_a_host_starts_it_and_down_leaves_nothing() {
     assert_eq!(host.pids(), pids, "a second command has started another host");
     let down = host.run("down");
     assert!(down.status.success(), "{}", String::from_utf8_lossy(&down.stderr));
-    until("all processes are gone", || pids.values().all(|&pid| !lives(pid))).await;
+    until("all processes are gone", || have_left(&pids)).await;
     assert_eq!(host.file(), None);
     assert_eq!(host.answer("doctor -o json")["problems"], 0);
 }
@@ -144,7 +154,7 @@ async fn services_outlive_up_and_the_next_one_adopts_them() {
     let host = Host::new("60s");
     host.answer("list -o json");
     let before = host.pids();
-    kill(before["up"]);
+    signal(before["up"], Signal::KILL);
     until("up is gone", || !lives(before["up"])).await;
     assert!(before.iter().all(|(name, &pid)| name == "up" || lives(pid)), "a service went with up");
     host.answer("list -o json");
@@ -181,7 +191,7 @@ async fn a_service_that_dies_is_started_again() {
     host.answer("list -o json");
     for name in ["jobgraph-store", "lifecycle", "leader-elector", "artifact-fetcher"] {
         let before = host.pids();
-        kill(before[name]);
+        signal(before[name], Signal::KILL);
         until(name, || host.file().is_some() && host.pids()[name] != before[name]).await;
         assert!(lives(host.pids()[name]));
         host.answer("list -o json");
@@ -194,8 +204,22 @@ async fn a_host_without_work_leaves() {
     let host = Host::new("0s");
     host.answer("list -o json");
     let pids = host.pids();
-    until("the host has left", || pids.values().all(|&pid| !lives(pid))).await;
+    until("the host has left", || have_left(&pids)).await;
     assert_eq!(host.file(), None);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_late_does_not_keep_the_services_of_a_host_that_leaves() {
+    /// Longer than the host waits for one answer.
+    const LATE: Duration = Duration::from_secs(11);
+    let host = Host::new("0s");
+    host.answer("list -o json");
+    let pids = host.pids();
+    signal(pids["jobgraph-store"], Signal::STOP);
+    until("the host is about to leave", || host.file().is_none()).await;
+    SystemClock.sleep(LATE).await;
+    signal(pids["jobgraph-store"], Signal::CONT);
+    until("the host has left", || have_left(&pids)).await;
 }
 
 #[tokio::test]

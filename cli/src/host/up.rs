@@ -6,11 +6,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use chassis::BoxError;
+use chassis::backoff::Backoff;
 use chassis::clock::{Clock as _, SharedClock};
 use chassis::failpoint;
-use chassis::tasks::{Shutdown, TaskSet};
+use chassis::tasks::{HowItEnded, Shutdown, TaskFailed, TaskSet};
 use chassis::transport::Endpoint;
 use client::admission::Admission;
+use client::error::CallError;
 use client::process_tree::Process;
 use proto::Reason;
 use proto::api::ListRequest;
@@ -37,6 +39,9 @@ const FIRST_WORK: Duration = Duration::from_secs(10);
 /// The shortest linger, so that the command which watched the last application can still read its
 /// end.
 const SHORTEST_LINGER: Duration = Duration::from_millis(500);
+
+/// How long the store is asked, before the host leaves, whether anything is left to do.
+const LAST_LOOK: Duration = Duration::from_secs(30);
 
 /// How long tasks may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -156,21 +161,28 @@ pub(crate) async fn run(
             leave_when_idle(seen.clone(), upkeep.linger, shutdown, reach.clock.clone()),
         );
     }
-    let ended = tasks.run(GRACE).await;
+    let ended = match tasks.run(GRACE).await {
+        // The task is in the log. That it was slow says nothing about the services.
+        Err(TaskFailed { how: HowItEnded::Cut, .. }) => Ok(()),
+        ended => ended,
+    };
     let refused = refused.try_recv().ok();
     HostFile::remove(&places.host_file())?;
 
     // The last look comes after the file is gone, so that a command which submits after that look
     // finds no host and starts the next one. What other hosts do is no concern of this one's.
-    let last_look = Api::new(reach.channel(STORE), reach.clock.clone());
     let busy = seen.borrow().applications;
     let known = seen.borrow().known;
     let failed = ended.is_err() && refused.is_none();
-    let stay = failed || busy > 0 || !known;
-    if stay || (!is_shared && is_busy(&last_look).await.unwrap_or(true)) {
+    if busy > 0 {
         say(&format!(
             "leaving; the services stay for {busy} applications (mainspring down ends them)"
         ));
+    } else if failed || !known || (!is_shared && may_be_busy(&reach).await) {
+        say(
+            "leaving; the services stay, because something may be left to do (mainspring down ends \
+             them)",
+        );
     } else {
         end_services(&reach).await?;
         say("nothing left to do: the host has ended");
@@ -381,8 +393,26 @@ async fn may_replace(reach: &Reach) -> OrFailure<bool> {
     Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
 }
 
+/// Whether the record holds an application that is not clean, or the store does not say so. Services
+/// that stay for nothing stay until the next command, so a store that answers late is asked again.
+async fn may_be_busy(reach: &Reach) -> bool {
+    let api = Api::new(reach.channel(STORE), reach.clock.clone());
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    let end = reach.clock.boot() + LAST_LOOK;
+    loop {
+        match is_busy(&api).await {
+            Ok(busy) => return busy,
+            Err(error) if reach.clock.boot() >= end => {
+                tracing::warn!("the store does not say what is left to do: {error}");
+                return true;
+            }
+            Err(_) => reach.clock.sleep(backoff.next_delay()).await,
+        }
+    }
+}
+
 /// Whether the record holds an application that is not clean.
-pub(crate) async fn is_busy(api: &Api) -> OrFailure<bool> {
+async fn is_busy(api: &Api) -> Result<bool, CallError> {
     let request = ListRequest { page_size: 1, phases: unclean_phases(), ..ListRequest::default() };
     Ok(!api.list(request).await?.applications.is_empty())
 }
