@@ -46,6 +46,8 @@ check: ## formatting, contract, licences and bans, absences, clippy, documentati
 sim: build ## three hosts in one process, from seeds, with faults; then every planted bug. ARGS='--seed 7 --trace' for one
 	@$(call quietly,cargo build $(cargo_flags) --workspace $(binaries) --example hosts)
 	@if [ -n '$(ARGS)' ]; then exec $(bin)/examples/hosts $(ARGS); fi; \
+	$(call quietly,cargo build $(cargo_flags) --release --workspace --example hosts); \
+	$(release)/examples/hosts --seeds 1000; \
 	$(bin)/examples/hosts --seeds 100 --twice; \
 	$(bin)/examples/hosts --seeds 500 --every-bug
 

@@ -82,6 +82,10 @@ fn main() -> ExitCode {
     if args.here {
         return here(&args);
     }
+    if !cfg!(debug_assertions) && (args.bug.is_some() || args.every_bug) {
+        eprintln!("error: this is a release build, which has no bugs to plant: make sim ARGS='…'");
+        return ExitCode::from(2);
+    }
     let bugs: Vec<&str> =
         if args.every_bug { BUGS.to_vec() } else { args.bug.as_deref().into_iter().collect() };
     let as_wanted: io::Result<bool> = if bugs.is_empty() {
