@@ -104,8 +104,8 @@ impl Gateway {
         }
         let Some(raised) = alarm("GET", "0") else { return false };
         let raised = raised["alarms"].as_array().cloned().unwrap_or_default();
-        let members = raised.iter().filter_map(|alarm| alarm["memberID"].as_str());
-        members.fold(true, |cleared, member| alarm("DEACTIVATE", member).is_some() && cleared)
+        let mut members = raised.iter().filter_map(|alarm| alarm["memberID"].as_str());
+        members.all(|member| alarm("DEACTIVATE", member).is_some())
     }
 
     /// Has another member lead, `steps` members further in the order of the addresses. `false` if

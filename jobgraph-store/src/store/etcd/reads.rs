@@ -3,7 +3,8 @@
 use ::etcd::revision_of;
 use bytes::Bytes;
 use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
-use etcd_client::{Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Txn, TxnOp, TxnOpResponse, TxnResponse};
+use futures::future::try_join_all;
 
 use super::super::{Key, Read, Stored, View};
 use super::keys::Keys;
@@ -15,6 +16,10 @@ const AT_ONCE: usize = 100;
 /// How many keys are read at once, all reads together: with values of 64 KiB at most, an answer
 /// stays below what is read of one.
 const PAGE: usize = 1_000;
+
+/// How many transactions are under way at once, once it is known which revision they are of: etcd
+/// answers some while the answers to others are read.
+const ABREAST: usize = 4;
 
 /// One read, and what has come of it.
 struct Reading {
@@ -40,26 +45,43 @@ pub(super) async fn read(
     // A view of nothing has a revision, too.
     let mut first = true;
     while first || !open.is_empty() {
-        let batch: Vec<Reading> = open.drain(..open.len().min(AT_ONCE)).collect();
-        let page = PAGE / batch.len().max(1);
-        let mut operations: Vec<TxnOp> =
-            batch.iter().map(|reading| reading.operation(revision, page)).collect();
-        if operations.is_empty() {
-            operations.push(keys.look_at(revision.map_or(0, i64_of)));
+        let abreast = if revision.is_some() { ABREAST } else { 1 };
+        let mut asked = Vec::new();
+        while asked.len() < abreast && (first || !open.is_empty()) {
+            let batch: Vec<Reading> = open.drain(..open.len().min(AT_ONCE)).collect();
+            asked.push(ask(etcd, keys, batch, revision));
+            first = false;
         }
-        let answer = etcd.transact(PATIENCE, &Txn::new().and_then(operations)).await?;
-        revision.get_or_insert(u64_of(revision_of(&answer)));
-        first = false;
         let mut further = Vec::new();
-        for (reading, response) in batch.into_iter().zip(answer.op_responses()) {
-            let TxnOpResponse::Get(mut got) = response else { continue };
-            let number = reading.number;
-            further.extend(reading.further(&got));
-            answers[number].extend(got.take_kvs().into_iter().filter_map(|kv| entry(keys, kv)));
+        for (batch, answer) in try_join_all(asked).await? {
+            revision.get_or_insert(u64_of(revision_of(&answer)));
+            for (reading, response) in batch.into_iter().zip(answer.op_responses()) {
+                let TxnOpResponse::Get(mut got) = response else { continue };
+                let number = reading.number;
+                further.extend(reading.further(&got));
+                answers[number].extend(got.take_kvs().into_iter().filter_map(|kv| entry(keys, kv)));
+            }
         }
         open.splice(..0, further);
     }
     Ok(View { revision: revision.unwrap_or_default(), answers })
+}
+
+/// Asks for a page of each of these reads, in one transaction.
+async fn ask(
+    etcd: &Etcd,
+    keys: &Keys,
+    batch: Vec<Reading>,
+    revision: Option<u64>,
+) -> Result<(Vec<Reading>, TxnResponse), Error> {
+    let page = PAGE / batch.len().max(1);
+    let mut operations: Vec<TxnOp> =
+        batch.iter().map(|reading| reading.operation(revision, page)).collect();
+    if operations.is_empty() {
+        operations.push(keys.look_at(revision.map_or(0, i64_of)));
+    }
+    let answer = etcd.transact(PATIENCE, &Txn::new().and_then(operations)).await?;
+    Ok((batch, answer))
 }
 
 fn entry(keys: &Keys, kv: KeyValue) -> Option<(Key, Stored)> {
