@@ -52,23 +52,27 @@ impl Chosen {
     }
 }
 
-/// All pages of a list as one answer, of at most `limit` applications.
+/// All pages of a list as one answer, of at most `limit` applications. The token is that of the next
+/// page, if there are more than that.
 pub(crate) async fn all_pages(
     api: &Api,
     mut request: ListRequest,
     limit: usize,
 ) -> OrFailure<ListResponse> {
-    request.page_size = PAGE;
     let mut all = ListResponse::default();
     loop {
+        let left = limit.saturating_sub(all.applications.len());
+        // A size of 0 would stand for one that the store chooses.
+        request.page_size = u32::try_from(left).map_or(PAGE, |left| left.clamp(1, PAGE));
         let page = api.list(request.clone()).await?;
         all.applications.extend(page.applications);
         all.revision = page.revision;
-        request.page_token = page.next_page_token;
-        if request.page_token.is_empty() || all.applications.len() >= limit {
+        if page.next_page_token.is_empty() || all.applications.len() >= limit {
             all.applications.truncate(limit);
+            all.next_page_token = page.next_page_token;
             return Ok(all);
         }
+        request.page_token = page.next_page_token;
     }
 }
 

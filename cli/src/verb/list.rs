@@ -91,9 +91,9 @@ async fn newest(
     is_table: bool,
 ) -> OrFailure<(ListResponse, bool)> {
     let limit = asked.unwrap_or(if is_table { SHOWN } else { usize::MAX });
-    let mut listed = all_pages(api, request.clone(), limit.saturating_add(1)).await?;
-    let more = listed.applications.len() > limit;
-    listed.applications.truncate(limit);
+    let mut listed = all_pages(api, request.clone(), limit).await?;
+    // The token is no part of the answer, which is not asked for page by page.
+    let more = !std::mem::take(&mut listed.next_page_token).is_empty();
     if more && asked.is_none() {
         add_unclean(&mut listed, request, api).await?;
     }
