@@ -52,8 +52,8 @@ impl Chosen {
     }
 }
 
-/// All pages of a list as one answer, of at most `limit` applications. The token is that of the next
-/// page, if there are more than that.
+/// All pages of a list as one answer, of at most `limit` applications. The token is that of the
+/// next page, if there are more than that.
 pub(crate) async fn all_pages(
     api: &Api,
     mut request: ListRequest,

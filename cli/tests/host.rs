@@ -69,7 +69,7 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // What a host did that did not do what it has to goes with its directory.
+        // The log of a host that did the wrong thing goes with the host's directory.
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.state().join("up.log")).unwrap_or_default();
             eprintln!("--- host.json\n{:?}\n--- up.log\n{log}", self.file());

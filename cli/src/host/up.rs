@@ -393,8 +393,9 @@ async fn may_replace(reach: &Reach) -> OrFailure<bool> {
     Err(Failure::new(Exit::REFUSED, Reason::HostIncompatible, text))
 }
 
-/// Whether the record holds an application that is not clean, or the store does not say so. Services
-/// that stay for nothing stay until the next command, so a store that answers late is asked again.
+/// Whether the record holds an application that is not clean, or the store does not say whether it
+/// does. Services that stay for nothing stay until the next command, so a store that answers late
+/// is asked again.
 async fn may_be_busy(reach: &Reach) -> bool {
     let api = Api::new(reach.channel(STORE), reach.clock.clone());
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));

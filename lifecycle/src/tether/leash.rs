@@ -252,7 +252,7 @@ impl Leash {
     /// When a tether leaves whose tree ended at `since` and that is not released.
     fn leave_at(&self, since: Boot) -> Boot {
         match self.owner {
-            // Nobody has to be told, and a successor may be waiting.
+            // No owner has to be told, and a successor may be waiting.
             None if self.dismissed => since,
             Some(_) if self.dismissed => since + SETTLE,
             None => self.alone_since.max(since) + self.grace.max(PATIENCE),
