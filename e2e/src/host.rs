@@ -12,6 +12,9 @@ use crate::process::{Finished, Running, command_line, eventually, with_environme
 /// The state directory of each host that is a machine, as its own processes know it.
 const STATE_OF_A_MACHINE: &str = "/srv/state";
 
+/// How many lines of each log are printed for a test that failed.
+const TOLD_LINES: usize = 200;
+
 /// A host that only one test uses. Its `up` leaves as soon as there is no work.
 pub struct Host {
     directory: TempDir,
@@ -230,6 +233,30 @@ impl Host {
         found
     }
 
+    /// Prints what the host says of a test that failed, because its directory is about to go: the
+    /// past of its applications, and what `up` and the services have written.
+    fn tell(&self) {
+        let applications = self.command(&["list", "-o", "json"]).output();
+        let listed = applications.ok().and_then(|list| serde_json::from_slice(&list.stdout).ok());
+        let listed: serde_json::Value = listed.unwrap_or_default();
+        for application in listed["applications"].as_array().into_iter().flatten() {
+            let Some(id) = application["applicationId"].as_str() else { continue };
+            if let Ok(events) = self.command(&["events", id]).output() {
+                eprintln!("--- events {id}\n{}", String::from_utf8_lossy(&events.stdout));
+            }
+        }
+        let state = self.state();
+        let services = ["jobgraph-store", "leader-elector", "lifecycle", "artifact-fetcher"];
+        let logs = services.map(|service| state.join(service).join("log"));
+        for log in std::iter::once(state.join("up.log")).chain(logs) {
+            if let Ok(text) = std::fs::read_to_string(&log) {
+                let lines: Vec<&str> = text.lines().collect();
+                let last = &lines[lines.len().saturating_sub(TOLD_LINES)..];
+                eprintln!("--- {}\n{}", log.display(), last.join("\n"));
+            }
+        }
+    }
+
     /// Ends the host and checks that nothing is left.
     #[track_caller]
     pub fn down(&self) {
@@ -252,6 +279,7 @@ impl Drop for Host {
             return;
         }
         if std::thread::panicking() {
+            self.tell();
             // The test has failed already, so that the processes are ended without hiding why.
             let _ = self.command(&["down", "--yes"]).output();
             for (pid, _) in self.alive() {
