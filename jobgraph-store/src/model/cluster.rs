@@ -1,6 +1,7 @@
 //! Lives of a cluster: each begins with a new incarnation, and the leader tells what becomes of it.
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use chassis::failpoint;
 use proto::{EpochFence, Incarnation, Place, api, jobgraph};
@@ -16,6 +17,15 @@ pub const MAX_BARREN: u32 = 3;
 /// They did not die, as far as is known, but a cluster that takes its leader's host down with it
 /// would move from host to host for ever.
 pub const MAX_MOVES: u32 = 12;
+
+/// A cluster that was ready for so long before it moved has not taken its host down by starting.
+/// Hosts go down every now and then, and what runs for a year moves with each of them. This is by
+/// the wall clock, which is all that two hosts share: a clock that is wrong lets a cluster move too
+/// often, or ends one that moved twelve times.
+pub const STOOD: Duration = Duration::from_secs(3_600);
+
+/// The condition that tells whether the current incarnation is ready, and since when.
+const CLUSTER_READY: &str = "ClusterReady";
 
 /// The condition that a leader sets to false when a process of the cluster has died and is started
 /// again.
@@ -38,6 +48,16 @@ fn is_taken_over(dossier: &Dossier, place: Option<&Place>) -> Result<bool, Refus
     Ok(stands && Place::read(known)?.zip(place).is_some_and(moves))
 }
 
+/// Whether the current incarnation has been ready for long.
+fn stood(draft: &Draft) -> bool {
+    let conditions = &draft.dossier.state.application().conditions;
+    let ready = conditions.iter().find(|known| {
+        known.r#type == CLUSTER_READY && known.status() == api::ConditionStatus::True
+    });
+    let since = ready.and_then(|ready| SystemTime::try_from(ready.observed_at?).ok());
+    since.and_then(|since| draft.now.duration_since(since).ok()).is_some_and(|stood| stood >= STOOD)
+}
+
 /// Begins a new incarnation. This is the one writer of the cluster's fence. The same request is
 /// answered the same number.
 pub fn begin(
@@ -50,6 +70,7 @@ pub fn begin(
         return Err(Refusal::RequestInvalid("request_id is empty: choose one per wish".into()));
     }
     let place = Place::read(request.place.clone())?;
+    let stood = stood(draft);
     let dossier = &mut draft.dossier;
     let barren = dossier
         .state
@@ -76,7 +97,7 @@ pub fn begin(
     // What is replaced by a cluster of another place did not die; its leader did.
     let moves = is_taken_over(dossier, place.as_ref())?;
     let barren = if moves { barren.saturating_sub(1) } else { barren };
-    let moved = dossier.state.moves + u32::from(moves);
+    let moved = if stood { 0 } else { dossier.state.moves } + u32::from(moves);
     for (count, most) in [(barren, MAX_BARREN), (moved, MAX_MOVES)] {
         if count >= most {
             let application = dossier.application.clone();
@@ -107,7 +128,7 @@ pub fn begin(
         addresses: HashMap::new(),
         host: place.map(|place| place.to_string()).unwrap_or_default(),
     });
-    draft.condition("ClusterReady", api::ConditionStatus::False, "", &request.cause);
+    draft.condition(CLUSTER_READY, api::ConditionStatus::False, "", &request.cause);
     // What died of an earlier incarnation says nothing of these processes.
     if draft.app().conditions.iter().any(|known| known.r#type == PROCESSES_LIVE) {
         draft.condition(PROCESSES_LIVE, api::ConditionStatus::True, "", "");
@@ -170,7 +191,7 @@ pub fn record(
     } else {
         api::ConditionStatus::False
     };
-    draft.condition("ClusterReady", ready, "", &request.message);
+    draft.condition(CLUSTER_READY, ready, "", &request.message);
     draft.tell(
         Telling::new("cluster", format!("incarnation {} {word}", request.incarnation))
             .incarnation(request.incarnation)

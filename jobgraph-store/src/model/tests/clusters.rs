@@ -139,3 +139,30 @@ fn only_a_cluster_that_stands_on_another_known_host_is_taken_over() {
     draft.app().cluster.as_mut().unwrap().barren_incarnations = 0;
     assert_eq!(begin(&mut draft, "c2", at(2)), 1);
 }
+
+/// A host that goes down once a week takes no application with it. Red without `stood` in
+/// `model/cluster.rs`: the thirteenth host is refused.
+#[test]
+fn a_cluster_that_stood_for_an_hour_has_not_taken_its_host_down() {
+    for (stood, moves) in [(cluster::STOOD, None), (cluster::STOOD / 2, Some(cluster::MAX_MOVES))] {
+        let mut draft = led(1);
+        let refused = (0..40).find(|&number| {
+            let uid = PlaceUid::from_bytes([u8::try_from(number % 2).unwrap(); 8]);
+            let request = jobgraph::BeginClusterRequest {
+                request_id: format!("c{number}"),
+                place: Some(Place::host("a", uid).unwrap().into()),
+                ..Default::default()
+            };
+            let Ok(begun) = cluster::begin(&mut draft, &fence(1), &request) else { return true };
+            let ready = jobgraph::RecordClusterRequest {
+                incarnation: begun.incarnation,
+                state: api::ClusterState::Ready.into(),
+                ..Default::default()
+            };
+            cluster::record(&mut draft, &fence(1), &ready).unwrap();
+            draft.now += stood;
+            false
+        });
+        assert_eq!(refused, moves, "each is ready for {stood:?}");
+    }
+}
