@@ -108,10 +108,10 @@ pub async fn serve(args: Args, footing: Footing) -> anyhow::Result<()> {
         async move { service.keep_house().await }
     });
     if let Some(network) = &args.network {
-        service.introduce(&network.to_string()).await.context("cannot tell other hosts of this")?;
+        let own = network.to_string();
         let way = OverNetwork::new(footing.transport.clone(), footing.clock.clone(), credential);
         let service = service.clone();
-        tasks.spawn_loop("peers", async move { service.follow_peers(&way).await });
+        tasks.spawn_loop("peers", async move { service.follow_peers(&way, &own).await });
     }
     tasks.spawn_loop("past", {
         let service = service.clone();

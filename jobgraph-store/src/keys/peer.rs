@@ -1,5 +1,5 @@
 //! `h/<uid of the host>`: where the stores of other hosts reach the store of this one. The key
-//! stays while the store runs, and for longer where the store was killed.
+//! stays while the store runs, and where the store was killed until its host is given up.
 
 use proto::{PlaceUid, fences};
 

@@ -3,13 +3,14 @@
 
 mod network;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chassis::clock::{Boot, Clock as _, timeout};
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use proto::{Place, jobgraph};
 
 use super::Service;
@@ -28,10 +29,11 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long one peer is waited for.
 const ASK_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long a peer that did not answer is left alone.
+/// How long a peer that did not answer is left alone, for each time in a row, up to so many times.
 const REST: Duration = Duration::from_secs(5);
+const MOST_RESTS: u32 = 12;
 
-/// How many peers are asked.
+/// How many peers are asked at once.
 const MOST: usize = 64;
 
 /// The way to the stores of other hosts.
@@ -48,8 +50,18 @@ pub(crate) struct Peers(Arc<Mutex<Known>>);
 #[derive(Default)]
 struct Known {
     looked_at: Option<Boot>,
-    /// Each endpoint, with the instant from which on it is asked.
-    ask_from: HashMap<String, Boot>,
+    /// By endpoint.
+    peers: BTreeMap<String, Asked>,
+}
+
+/// When a peer is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    from: Boot,
+    /// How often in a row the peer did not answer.
+    silences: u32,
+    /// The commit by which the peer's store said where it is: another commit is of a new process.
+    revision: u64,
 }
 
 impl Peers {
@@ -62,33 +74,44 @@ impl Peers {
         looked_at.is_none_or(|at| now.saturating_duration_since(at) >= LOOK_EVERY)
     }
 
-    fn note(&self, now: Boot, endpoints: Vec<String>) {
+    fn note(&self, now: Boot, found: Vec<(String, u64)>) {
         let mut known = self.known();
-        let before = std::mem::take(&mut known.ask_from);
-        let since = |endpoint: String| {
-            let from = before.get(&endpoint).copied().unwrap_or(now);
-            (endpoint, from)
+        let before = std::mem::take(&mut known.peers);
+        let asked = |(endpoint, revision): (String, u64)| {
+            let earlier = before.get(&endpoint).filter(|asked| asked.revision == revision);
+            let new = Asked { from: now, silences: 0, revision };
+            let asked = earlier.copied().unwrap_or(new);
+            (endpoint, asked)
         };
-        known.ask_from = endpoints.into_iter().map(since).collect();
+        known.peers = found.into_iter().map(asked).collect();
         known.looked_at = Some(now);
     }
 
+    /// The peers that are due, those first that have waited longest. None of them is due again
+    /// before it has answered, or was silent for too long.
     fn to_ask(&self, now: Boot) -> Vec<String> {
-        let known = self.known();
-        let due = known.ask_from.iter().filter(|(_, from)| **from <= now);
-        due.map(|(endpoint, _)| endpoint.clone()).collect()
+        let mut known = self.known();
+        let mut due: Vec<_> =
+            known.peers.iter_mut().filter(|(_, asked)| asked.from <= now).collect();
+        due.sort_by_key(|(_, asked)| asked.from);
+        let due = due.into_iter().take(MOST).map(|(endpoint, asked)| {
+            asked.from = now + ASK_WITHIN;
+            endpoint.clone()
+        });
+        due.collect()
     }
 
-    fn rests(&self, endpoint: &str, until: Boot) {
-        if let Some(from) = self.known().ask_from.get_mut(endpoint) {
-            *from = until;
-        }
+    fn answered(&self, endpoint: &str, now: Boot, has_answered: bool) {
+        let mut known = self.known();
+        let Some(asked) = known.peers.get_mut(endpoint) else { return };
+        asked.silences = if has_answered { 0 } else { (asked.silences + 1).min(MOST_RESTS) };
+        asked.from = now + REST * asked.silences;
     }
 }
 
 impl Service {
     /// Says in the record where other hosts reach this store.
-    pub async fn introduce(&self, endpoint: &str) -> Result<(), Error> {
+    pub(crate) async fn introduce(&self, endpoint: &str) -> Result<(), Error> {
         let Some(place) = &self.place else { return Ok(()) };
         let own = peer::Peer { place: Some(place.clone().into()), endpoint: endpoint.to_owned() };
         let operations = vec![Operation::Put(peer::key(place.uid()), own.to_stored())];
@@ -109,56 +132,63 @@ impl Service {
         (self.live.of_own_leaders(), self.queue.of_own_host())
     }
 
-    /// Asks the peers again and again.
-    pub async fn follow_peers(&self, way: &dyn AskPeer) {
+    /// Says where other hosts reach this store, and asks the peers again and again. A record that
+    /// has no room for this word is told later, and answers questions until then.
+    pub async fn follow_peers(&self, way: &dyn AskPeer, own: &str) {
+        let mut under_way = FuturesUnordered::new();
+        let mut is_known = false;
+        let mut next = self.clock.boot() + ASK_EVERY;
         loop {
-            self.clock.sleep(ASK_EVERY).await;
-            self.ask_peers(way).await;
-        }
-    }
-
-    /// Asks each peer once.
-    pub(crate) async fn ask_peers(&self, way: &dyn AskPeer) {
-        if self.peers.is_due(self.clock.boot())
-            && let Err(error) = self.look_for_peers().await
-        {
-            tracing::debug!(%error, "the record does not say which stores there are");
-        }
-        let endpoints = self.peers.to_ask(self.clock.boot());
-        let asked = endpoints.iter().map(async |endpoint| {
-            let began = self.clock.boot();
-            let heard = timeout(&self.clock, ASK_WITHIN, way.ask(endpoint)).await.ok().flatten();
-            (endpoint, began, heard)
-        });
-        let mut queues = HashMap::new();
-        for (endpoint, began, heard) in join_all(asked).await {
-            let Some(heard) = heard else {
-                self.peers.rests(endpoint, self.clock.boot() + REST);
-                continue;
-            };
-            for part in heard {
-                for leader in part.leaders {
-                    self.live.heard_elsewhere(leader, began);
-                }
-                if let Some(queue) = part.queue {
-                    queues.insert(endpoint.clone(), queue);
+            tokio::select! {
+                () = self.clock.sleep_until(next) => {}
+                // An answer counts when it comes: a peer that is gone makes no other one wait.
+                Some(()) = under_way.next() => continue,
+            }
+            if self.peers.is_due(self.clock.boot()) {
+                if let Err(error) = self.look_for_peers(&mut is_known, own).await {
+                    tracing::debug!(%error, "the record does not say which stores there are");
                 }
             }
+            let due = self.peers.to_ask(self.clock.boot());
+            under_way.extend(due.into_iter().map(|endpoint| self.ask_peer(way, endpoint)));
+            next = self.clock.boot() + ASK_EVERY;
         }
-        self.queue.report_of_others(queues);
     }
 
-    async fn look_for_peers(&self) -> Result<(), Error> {
-        let own = self.place.as_ref().map(Place::uid);
+    /// Asks one peer.
+    async fn ask_peer(&self, way: &dyn AskPeer, endpoint: String) {
+        let began = self.clock.boot();
+        let heard = timeout(&self.clock, ASK_WITHIN, way.ask(&endpoint)).await.ok().flatten();
+        self.peers.answered(&endpoint, self.clock.boot(), heard.is_some());
+        let mut queue = None;
+        for part in heard.into_iter().flatten() {
+            for leader in part.leaders {
+                self.live.heard_elsewhere(leader, began);
+            }
+            queue = part.queue.or(queue);
+        }
+        self.queue.report_of_others(queue.map(|queue| (endpoint, queue)));
+    }
+
+    /// Reads which stores there are. A store that the record does not know, because it has just
+    /// begun, or because its host was given up, says where it is.
+    async fn look_for_peers(&self, is_known: &mut bool, own: &str) -> Result<(), Error> {
+        let uid = self.place.as_ref().map(Place::uid);
         let view = self.metadata.read(vec![Read::all(peer::prefix())], None).await?;
-        let mut endpoints = Vec::new();
-        for (_, stored) in view.answers.iter().flatten().take(MOST) {
+        let (mut found, mut is_there) = (Vec::new(), false);
+        for (_, stored) in view.answers.iter().flatten() {
             let peer::Peer { place, endpoint } = peer::Peer::from_stored(&stored.value)?;
-            if Place::read(place)?.is_some_and(|place| Some(place.uid()) != own) {
-                endpoints.push(endpoint);
+            match Place::read(place)? {
+                Some(place) if Some(place.uid()) == uid => is_there = endpoint == own,
+                Some(_) => found.push((endpoint, stored.revision)),
+                None => {}
             }
         }
-        self.peers.note(self.clock.boot(), endpoints);
+        self.peers.note(self.clock.boot(), found);
+        if !is_there || !*is_known {
+            self.introduce(own).await?;
+            *is_known = true;
+        }
         Ok(())
     }
 }

@@ -209,10 +209,10 @@ async fn serve_store(
     tasks.spawn_loop("past", async move { keeper.keep_past(PAST).await });
     let sweeper = service.clone();
     tasks.spawn_loop("sweeper", async move { keep_sweeping(&sweeper, &sweeps_by).await });
-    service.introduce(&store_of(at.name).to_string()).await?;
     let credential = of.key.mint(&Principal::Deployment);
     let way = OverNetwork::new(footing.transport.clone(), footing.clock.clone(), credential);
-    tasks.spawn_loop("peers", async move { service.follow_peers(&way).await });
+    let own = store_of(at.name).to_string();
+    tasks.spawn_loop("peers", async move { service.follow_peers(&way, &own).await });
     Ok(())
 }
 

@@ -36,6 +36,17 @@ async fn two() -> (Arc<ManualClock>, Service, Service) {
     (clock, first, second)
 }
 
+/// Asks every peer that is due.
+async fn ask_once(service: &Service, way: &dyn AskPeer) {
+    let now = service.clock.boot();
+    if service.peers.is_due(now) {
+        service.look_for_peers(&mut true, "tcp://b:7070").await.unwrap();
+    }
+    for endpoint in service.peers.to_ask(now) {
+        service.ask_peer(way, endpoint).await;
+    }
+}
+
 async fn led(service: &Service, application: &ApplicationRef, epoch: u64) -> EpochFence {
     let fence = EpochFence { application: application.clone(), epoch: Epoch(epoch) };
     service.begin_attempt(&fence, &Holder::new("runner-0", 7), "").await.unwrap();
@@ -66,7 +77,7 @@ async fn what_another_store_has_heard_is_shown_here_until_that_store_is_silent()
     assert!(seen(&second, &application).await.observation.unwrap().stale, "nothing was asked yet");
 
     let way = Beside(Mutex::new(Some(first)));
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     let shown = seen(&second, &application).await;
     let observation = shown.observation.unwrap();
     assert!(!observation.stale, "{observation:?}");
@@ -76,7 +87,7 @@ async fn what_another_store_has_heard_is_shown_here_until_that_store_is_silent()
 
     way.0.lock().unwrap().take();
     clock.advance(STALE_AFTER + Duration::from_millis(1));
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     assert!(seen(&second, &application).await.observation.unwrap().stale);
 }
 
@@ -89,7 +100,7 @@ async fn a_leader_that_is_heard_here_hides_what_another_store_knows_of_an_earlie
     let later = led(&second, &application, 2).await;
     second.heard(&later, &beat("the later leader")).await.unwrap();
     clock.advance(Duration::from_millis(1));
-    second.ask_peers(&Beside(Mutex::new(Some(first)))).await;
+    ask_once(&second, &Beside(Mutex::new(Some(first)))).await;
     assert_eq!(seen(&second, &application).await.message, "the later leader");
 }
 
@@ -99,18 +110,68 @@ async fn a_store_that_leaves_is_not_asked_any_more_and_a_silent_one_rests() {
     let application = submitted(&first, "live").await;
     let fence = led(&first, &application, 1).await;
     let way = Beside(Mutex::new(None));
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     *way.0.lock().unwrap() = Some(first.clone());
     first.heard(&fence, &beat("fetching")).await.unwrap();
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     assert_ne!(seen(&second, &application).await.message, "fetching", "it rests");
     clock.advance(REST);
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     assert_eq!(seen(&second, &application).await.message, "fetching");
 
     first.withdraw().await.unwrap();
     clock.advance(LOOK_EVERY);
     first.heard(&fence, &beat("running")).await.unwrap();
-    second.ask_peers(&way).await;
+    ask_once(&second, &way).await;
     assert_eq!(seen(&second, &application).await.message, "fetching", "it was not asked");
+}
+
+/// A way on which one store answers, and a machine that is gone does not.
+struct BesideOneThatIsGone(Service);
+
+#[async_trait]
+impl AskPeer for BesideOneThatIsGone {
+    async fn ask(&self, endpoint: &str) -> Option<Vec<jobgraph::ReadLiveResponse>> {
+        if endpoint == "tcp://gone:7070" {
+            return std::future::pending().await;
+        }
+        let (leaders, queue) = self.0.read_live();
+        Some(vec![jobgraph::ReadLiveResponse { leaders, queue }])
+    }
+}
+
+/// Red where a round of questions ends with its slowest answer: 1.5 s pass between two rounds.
+#[tokio::test]
+async fn a_peer_that_is_gone_makes_no_other_one_wait() {
+    let (clock, first, second) = two().await;
+    let application = submitted(&first, "live").await;
+    let fence = led(&first, &application, 1).await;
+    first.clone().at(place("gone", 3)).introduce("tcp://gone:7070").await.unwrap();
+    let way = BesideOneThatIsGone(first.clone());
+    let mut following = Box::pin(second.follow_peers(&way, "tcp://b:7070"));
+    for step in 0..200 {
+        first.heard(&fence, &beat("fetching")).await.unwrap();
+        clock.advance(Duration::from_millis(50));
+        for _ in 0..10 {
+            assert!(futures::poll!(&mut following).is_pending());
+            tokio::task::yield_now().await;
+        }
+        let age = seen(&second, &application).await.observation.unwrap().age_millis;
+        assert!(step < 20 || age <= 600, "after {step} steps what is shown is {age} ms old");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_given_up_or_found_no_room_says_again_where_it_is() {
+    let (clock, first, second) = two().await;
+    let known = async || {
+        let view = first.metadata.read(vec![Read::all(peer::prefix())], None).await.unwrap();
+        view.answers[0].len()
+    };
+    assert_eq!(known().await, 2);
+    second.give_up_place(place("b", 2).uid(), "me@here", "its disk burnt").await.unwrap();
+    assert_eq!(known().await, 1, "a store that was given up is asked by none");
+    clock.advance(LOOK_EVERY);
+    ask_once(&second, &Beside(Mutex::new(None))).await;
+    assert_eq!(known().await, 2, "it was up all the same");
 }

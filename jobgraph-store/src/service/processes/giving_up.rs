@@ -11,8 +11,8 @@ use proto::{ApplicationRef, Place, PlaceUid};
 
 use super::REMOVED_AT_ONCE;
 use crate::error::Error;
-use crate::keys::Kind as _;
 use crate::keys::process::{StoredProcess, key};
+use crate::keys::{Kind as _, peer};
 use crate::model::place::{GivingUp, tell_given_up};
 use crate::model::{Refusal, process};
 use crate::service::Service;
@@ -68,6 +68,9 @@ impl Service {
             given_up.processes += self.give_up_all(application.as_ref(), &there, word).await?;
             given_up.applications.extend(application.filter(|_| there.has_cluster));
         }
+        // No store asks the one of the place any more.
+        let operations = vec![Operation::Delete(peer::key(uid))];
+        self.commit(Transaction { compares: Vec::new(), operations }).await?;
         Ok(given_up)
     }
 
