@@ -93,7 +93,10 @@ impl Reconciler {
         queue: watch::Sender<Queue>,
     ) -> io::Result<Self> {
         let pulse = Pulse::watched("reconcile", HANGS_AFTER_SECONDS)?;
-        let (agenda, calls) = (Agenda::new(terms), JoinSet::new());
+        let (mut agenda, calls) = (Agenda::new(terms), JoinSet::new());
+        if let Some(company) = &company {
+            agenda.hosts(company.live().clone(), clock.boot());
+        }
         Ok(Self { api, contenders, clock, pulse, work, queue, company, agenda, calls })
     }
 
@@ -221,7 +224,7 @@ impl Reconciler {
     fn look_at_hosts(&mut self) {
         let now = self.clock.boot();
         let Some(company) = &mut self.company else { return };
-        if company.look(now) {
+        if company.look() {
             tracing::info!(others = company.live().others(), "the hosts of the deployment changed");
             self.agenda.hosts(company.live().clone(), now);
         }

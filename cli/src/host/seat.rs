@@ -16,7 +16,7 @@ use super::{ELECTOR, build};
 use crate::failure::{Failure, OrFailure};
 
 /// How long the start of the host waits for the first word of the elector about the hosts. A host
-/// that hears nothing by then runs all the same, as if it were alone.
+/// that hears nothing by then runs all the same, and keeps what it has.
 const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// How long a verb waits for the list of the hosts.
@@ -60,7 +60,10 @@ impl Seat {
         tokio::select! {
             refused = attendance.refused() => return Err(refused.into()),
             heard = timeout(&reach.clock, FIRST_WORD, first_word) => if heard.is_err() {
-                tracing::warn!("the elector does not tell which hosts are there: going on alone");
+                tracing::warn!(
+                    "the elector does not tell which hosts are there: until it does, this host \
+                     starts no contender of another application"
+                );
             },
         }
         Ok(Some(Self { me, hosts, attendance }))

@@ -146,7 +146,7 @@ impl Agenda {
         Self { terms, shares, live, entries: HashMap::new(), finished: 0 }
     }
 
-    /// Takes in which hosts are there. Until then this host is the only one.
+    /// Takes in which hosts are there. Without that word this host is the only one.
     pub(super) fn hosts(&mut self, live: Live, now: Boot) {
         for (application, entry) in self.entries.iter_mut().filter(|(_, entry)| !entry.clean) {
             entry.keep(live.share(application, entry.wanted), now);

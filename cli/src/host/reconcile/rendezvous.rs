@@ -22,7 +22,8 @@ const WHERE_SEVERAL: u32 = 2;
 /// The hosts that are there, as one of them sees them: itself and the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Live {
-    me: PlaceUid,
+    /// This host; `None` while it is not known which hosts there are.
+    me: Option<PlaceUid>,
     others: BTreeSet<PlaceUid>,
 }
 
@@ -34,12 +35,17 @@ impl Live {
 
     /// A host that knows of no other one.
     pub(super) fn alone(me: PlaceUid) -> Self {
-        Self { me, others: BTreeSet::new() }
+        Self { me: Some(me), others: BTreeSet::new() }
+    }
+
+    /// One of several hosts that was not told yet which there are.
+    pub(super) fn untold() -> Self {
+        Self { me: None, others: BTreeSet::new() }
     }
 
     /// This host, and those of the list that are not this one.
     pub(super) fn among(me: PlaceUid, listed: impl IntoIterator<Item = PlaceUid>) -> Self {
-        Self { me, others: listed.into_iter().filter(|host| *host != me).collect() }
+        Self { me: Some(me), others: listed.into_iter().filter(|host| *host != me).collect() }
     }
 
     /// How many other hosts there are.
@@ -50,10 +56,11 @@ impl Live {
     /// How many of an application's contenders are this host's. `wanted` is how many the
     /// application asks for, on all hosts together.
     pub(super) fn share(&self, application: &ApplicationRef, wanted: u32) -> u32 {
+        let Some(me) = self.me else { return 0 };
         if self.others.is_empty() {
             return wanted;
         }
-        let mine = weight(self.me, application);
+        let mine = weight(me, application);
         let before = self.others.iter().filter(|host| weight(**host, application) < mine);
         let (before, hosts) = (number(before.count()), number(self.others.len() + 1));
         // The contenders `before`, `before + hosts`, `before + 2 * hosts`, … are this host's.

@@ -288,6 +288,21 @@ fn when_hosts_go_this_one_keeps_more_and_when_they_come_back_not_fewer() {
     assert_eq!(counts(&agenda.due(NOW)), [6]);
 }
 
+/// Red where a host acts as if it were alone until it was told: it takes contenders of all that the
+/// deployment has, and keeps them.
+#[test]
+fn before_a_host_is_told_of_the_others_it_keeps_only_what_it_has() {
+    let mut agenda = agenda(8);
+    agenda.hosts(Live::untold(), NOW);
+    agenda.note(&wants(2), MOMENT);
+    agenda.note(&led("here"), MOMENT);
+    assert_eq!(agenda.due(NOW), []);
+    agenda.have_contenders(&HashMap::from([(reference("here"), 1)]), NOW);
+    assert_eq!(names(&agenda.due(NOW)), [("here".to_owned(), false)]);
+    agenda.hosts(Live::alone(host(0)), NOW);
+    assert_eq!(names(&agenda.due(NOW)), [("wants".to_owned(), false)]);
+}
+
 #[test]
 fn what_only_others_kept_is_taken_over_when_they_go() {
     let mut agenda = of_several(5);
