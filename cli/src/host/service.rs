@@ -175,6 +175,11 @@ impl RunningService {
         Self { name, process: found.process, kept_by: found.kept_by, child: None, said_from: 0 }
     }
 
+    /// Whether an `up` has started the process, so that the host may end it.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.kept_by == KeptBy::Up
+    }
+
     /// What `host.json` says about it.
     pub(crate) fn entry(&self, places: &Places) -> ServiceEntry {
         ServiceEntry {
