@@ -88,7 +88,12 @@ impl Retention {
             past.iter().map(|past| past.application.clone()).collect();
         let over = beyond(self.args.rule(), past, self.clock.wall());
         let mut forgotten = 0;
-        for past in over.iter().take(AT_ONCE) {
+        for past in &over {
+            // What is refused does not count. A lost host that was not given up keeps what it had
+            // contenders of, and those come first, because they are the oldest.
+            if forgotten == AT_ONCE {
+                break;
+            }
             match self.api.forget(&past.application, past.revision, false).await {
                 Ok(_) => {
                     kept.remove(&past.application);
@@ -107,7 +112,7 @@ impl Retention {
         }
         self.remove_leftovers(&kept).await?;
         self.note_usage().await;
-        Ok(over.len() > AT_ONCE)
+        Ok(forgotten == AT_ONCE)
     }
 
     /// All applications that are clean.
