@@ -21,12 +21,12 @@ use super::slots::found;
 use super::{PATIENCE, i64_of};
 
 /// How long the entry may stand still, while there is something to compact, until another store
-/// takes it over. etcd has room for the past of as long.
-const STANDS_STILL: Duration = Duration::from_secs(30 * 60);
+/// takes it over. Until then nobody compacts, and etcd has to have room for the past of as long.
+const STANDS_STILL: Duration = Duration::from_secs(5 * 60);
 
 /// The longest pause between two moves of the entry. It is short against [`STANDS_STILL`], so that
 /// neither a restart nor an etcd that is away for a while looks like a store that is gone.
-const MOVES_WITHIN: Duration = Duration::from_secs(5 * 60);
+const MOVES_WITHIN: Duration = Duration::from_secs(60);
 
 /// Who compacts, and up to where it has.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
