@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::leading::Begun;
 use super::retry::patiently;
-use super::watchers::deaths::Recent;
+use super::watchers::deaths::{Recent, Restarts};
 use crate::error::PortError;
 use crate::model::Fact;
 use crate::ports::election::Turns;
@@ -64,6 +64,7 @@ pub(super) struct Shared {
     stderr_tail: Mutex<String>,
     asked_by: Mutex<AskedBy>,
     complaints: Mutex<BTreeMap<String, String>>,
+    restarts: Mutex<Restarts>,
     recent_deaths: Mutex<Recent>,
 }
 
@@ -119,6 +120,7 @@ impl Shared {
             stderr_tail: Mutex::default(),
             asked_by: Mutex::default(),
             complaints: Mutex::default(),
+            restarts: Mutex::default(),
             recent_deaths: Mutex::default(),
         }
     }
@@ -277,6 +279,11 @@ impl Shared {
         lock(&self.complaints)
             .insert(subject.to_owned(), text.to_owned())
             .is_none_or(|said| said != text)
+    }
+
+    /// Whether a restart of a job for this cause is to be told.
+    pub(super) fn tells_restart(&self, job: JobId, cause: &str) -> bool {
+        lock(&self.restarts).note(job, cause)
     }
 
     /// The trace context of the execute() that asked for a job in this attempt.

@@ -214,11 +214,12 @@ async fn cluster(shared: Arc<Shared>, incarnation: Incarnation) {
     }
 }
 
-/// Tells why a job was restarted, by its engine or after its cluster lost it: each text once as an
-/// event, and the last one with every beat.
+/// Tells why a job was restarted, by its engine or after its cluster lost it: with every beat, and
+/// as an event where the text is another one than before. Two causes may take turns for weeks, so
+/// of a loop that goes on not every restart is an event.
 async fn restarted(shared: &Shared, job: JobId, failure: &str) {
     shared.failures.send_modify(|all| drop(all.insert(job, failure.to_owned())));
-    if !shared.is_news(&format!("restart {job}"), failure) {
+    if !shared.tells_restart(job, failure) {
         return;
     }
     let name = shared.job(job).map_or_else(|| job.to_string(), |job| job.name);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chassis::clock::Boot;
-use proto::api;
+use proto::{JobId, api};
 
 use super::Shared;
 use crate::ports::substrate::Death;
 
-/// The first so many deaths of a process are each told. Of a loop that goes on, only counts that
-/// are powers of two are told after that.
+/// The first so many deaths of a process, or restarts of a job, are each told. Of a loop that goes
+/// on, only counts that are powers of two are told after that.
 const TOLD_EACH: u32 = 4;
 
 /// The condition that is false while a process of the present incarnation has died.
@@ -27,6 +27,24 @@ pub(in crate::service) fn sentence(death: &Death) -> String {
 
 fn is_told(count: u32) -> bool {
     count <= TOLD_EACH || count.is_power_of_two()
+}
+
+/// The restarts of jobs in one attempt: the last cause of each job's, and how many there were.
+#[derive(Debug, Default)]
+pub(in crate::service) struct Restarts(BTreeMap<JobId, (String, u32)>);
+
+impl Restarts {
+    /// Takes in that a job is restarted for this cause. An engine says so again and again, so only
+    /// another cause is another restart. True if the restart is to be told.
+    pub(in crate::service) fn note(&mut self, job: JobId, cause: &str) -> bool {
+        let (last, count) = self.0.entry(job).or_default();
+        if last == cause {
+            return false;
+        }
+        cause.clone_into(last);
+        *count = count.saturating_add(1);
+        is_told(*count)
+    }
 }
 
 /// Tells each death in the log, as an event, and as a condition that stands until another
@@ -123,12 +141,26 @@ impl Recent {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn a_loop_is_told_at_first_and_then_ever_more_seldom() {
         let told: Vec<u32> = (1..=40).filter(|count| is_told(*count)).collect();
         assert_eq!(told, [1, 2, 3, 4, 8, 16, 32]);
+    }
+
+    /// Red where every other cause is told: two causes that take turns would be told for ever.
+    #[test]
+    fn restarts_of_a_job_are_told_like_deaths_and_a_cause_that_stays_once() {
+        let mut restarts = Restarts::default();
+        let [job, other] = ["0", "1"].map(|digit| digit.repeat(32).parse::<JobId>().unwrap());
+        assert!(restarts.note(job, "no memory"));
+        assert!(!restarts.note(job, "no memory"));
+        assert!(restarts.note(other, "no memory"));
+        let cause = |number: &u32| if number % 2 == 0 { "no disk" } else { "no memory" };
+        let told: Vec<u32> = (2..=40).filter(|number| restarts.note(job, cause(number))).collect();
+        assert_eq!(told, [2, 3, 4, 8, 16, 32]);
     }
 
     #[test]
