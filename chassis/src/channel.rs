@@ -156,6 +156,11 @@ impl Future for GrpcResponse {
     }
 }
 
+/// Whether a call was not sent because TLS let no connection come about.
+pub fn is_untrusted(status: &Status) -> bool {
+    proto::problem::reason(status) == Some(Reason::CertificateInvalid)
+}
+
 /// What a transport's error means for the caller.
 fn status(peer: &Endpoint, error: &tonic::transport::Error) -> Status {
     let mut cause = error.source();

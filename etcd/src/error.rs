@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use chassis::channel::is_untrusted;
 use chassis::clock::Elapsed;
 use tonic::{Code, Status};
 
@@ -37,6 +38,10 @@ pub enum Error {
     /// No member answered. Whether a write has happened is unknown.
     #[error("etcd does not answer: {0}")]
     Away(String),
+    /// One side does not accept the other's certificate: the text says why, and what to do. Nothing
+    /// was sent. Another member, or another certificate, may be accepted.
+    #[error("{0}")]
+    Untrusted(String),
     /// The quota of etcd's data base is used up. A write was not done before and will not be done
     /// later, but it may have been done: etcd says this also of the write that used the quota up.
     #[error("etcd has no room: {0}")]
@@ -65,7 +70,7 @@ pub enum Error {
 impl Error {
     /// Whether another member, or a later call, may answer.
     pub fn is_away(&self) -> bool {
-        matches!(self, Self::Away(_) | Self::NotAdmitted(_))
+        matches!(self, Self::Away(_) | Self::Untrusted(_) | Self::NotAdmitted(_))
     }
 
     /// Whether etcd does not take the password.
@@ -97,6 +102,9 @@ impl Error {
 
     fn of_status(status: &Status) -> Self {
         let text = status.message().to_owned();
+        if is_untrusted(status) {
+            return Self::Untrusted(text);
+        }
         match status.code() {
             Code::ResourceExhausted if text.contains(NO_SPACE) => Self::Full(text),
             Code::OutOfRange if text.contains(COMPACTED) => Self::Compacted,
@@ -172,6 +180,7 @@ mod tests {
             let error = Error::from(etcd_client::Error::GRpcStatus(status.clone()));
             let kind = match error {
                 Error::Away(_) => "away",
+                Error::Untrusted(_) => "untrusted",
                 Error::Full(_) => "full",
                 Error::Compacted => "old",
                 Error::Future => "future",

@@ -202,7 +202,7 @@ impl Etcd {
 
     /// Leaves the member that an error came from, if that is what the error says.
     pub(crate) fn broke(&self, at: usize, error: &Error) {
-        if matches!(error, Error::Away(_)) {
+        if matches!(error, Error::Away(_) | Error::Untrusted(_)) {
             self.leave(at);
         }
     }

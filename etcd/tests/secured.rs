@@ -67,7 +67,9 @@ async fn a_server_that_is_not_who_it_should_be_is_told_nothing() {
     for (shown, trusted) in [(elsewhere, &authority), (here, &stranger)] {
         let server = e2e::etcd::Etcd::start_secured(&authority, &shown);
         let etcd = reached(&settings(&server, trusted, Some(&own)), OsTransport).await;
-        let refused = put(&etcd, BRIEF).await.unwrap_err().to_string();
+        let refused = put(&etcd, BRIEF).await.unwrap_err();
+        assert!(matches!(refused, Error::Untrusted(_)), "{refused:?}");
+        let refused = refused.to_string();
         let named = format!("tcp://{}", server.address());
         assert!(refused.contains(&named), "{refused:?} does not say {named:?}");
     }

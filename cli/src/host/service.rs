@@ -19,7 +19,7 @@ use chassis::credential::{Credential, Principal};
 use chassis::run_as::{self, RunAs};
 use chassis::shared_dir;
 use chassis::telemetry::metrics::page;
-use chassis::transport::{Endpoint, SharedTransport};
+use chassis::transport::{Endpoint, SharedTransport, Untrusted};
 use client::health;
 use client::places::Places;
 use client::process_tree::{self, Process};
@@ -146,6 +146,15 @@ impl Reach {
             // Without a key a call is refused for what it lacks, and health needs no credential.
             self.read_credential().ok(),
         )
+    }
+
+    /// Why TLS lets no connection to a service come about, with the way out; `None` if it does, or
+    /// if something else is in the way.
+    pub(crate) async fn mistrust(&self, name: &str) -> Option<String> {
+        let endpoint = self.endpoint(name);
+        let connecting = self.transport.connect_trusted(&endpoint);
+        let error = timeout(&self.clock, ASK, connecting).await.ok()?.err()?;
+        Untrusted::is_cause_of(&error).then(|| error.to_string())
     }
 
     /// Whether a service says that it serves.

@@ -288,8 +288,12 @@ async fn services(session: &Session) -> OrFailure<Vec<Finding>> {
     let mut findings = Vec::new();
     for name in SERVICES {
         if let Some(endpoint) = reach.given.get(name) {
-            let silent = || "it does not answer; who runs it has to start it".to_owned();
-            let problem = (!reach.is_ready(name).await).then(silent);
+            let problem = if reach.is_ready(name).await {
+                None
+            } else {
+                let silent = || "it does not answer; who runs it has to start it".to_owned();
+                Some(reach.mistrust(name).await.unwrap_or_else(silent))
+            };
             findings.push(Finding { what: name, text: format!("given  {endpoint}"), problem });
             continue;
         }

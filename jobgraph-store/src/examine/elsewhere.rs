@@ -154,16 +154,28 @@ fn told(asked: &[Asked<'_>]) -> (Found, Option<u64>) {
         // What a setting lacks is the same for all members.
         ([(_, error), ..], _) if !error.is_away() => Some(way_out(error)),
         (silent, _) => {
-            let each: Vec<_> =
-                silent.iter().map(|(member, error)| format!("{member}: {error}")).collect();
-            Some(format!(
-                "{}; start it, see to the network between, or name the members that are there \
-                 with MAINSPRING_ETCD",
-                each.join("; ")
-            ))
+            // What TLS refuses is told with the way out of it.
+            let mut each: Vec<_> = silent.iter().map(|(at, error)| told_of(at, error)).collect();
+            if silent.iter().any(|(_, error)| !matches!(error, Error::Untrusted(_))) {
+                each.push(
+                    "start it, see to the network between, or name the members that are there \
+                     with MAINSPRING_ETCD"
+                        .to_owned(),
+                );
+            }
+            Some(each.join("; "))
         }
     };
     (found("etcd", text, problem), clusters.first().copied())
+}
+
+/// Why a member does not answer.
+fn told_of(member: &Member, error: &Error) -> String {
+    match error {
+        // The text names the member.
+        Error::Untrusted(why) => why.clone(),
+        error => format!("{member}: {error}"),
+    }
 }
 
 /// An error of etcd, with what to do where the error does not say it.
@@ -276,6 +288,10 @@ mod tests {
         let (none, cluster) = told(&asked(&members, [away(), away(), away()]));
         assert!(none.problem.is_some() && cluster.is_none());
         assert_eq!(none.text, "0 of 3 members answer");
+
+        let other_ca = || Err(Error::Untrusted("tcp://b:2379: it is of another CA".to_owned()));
+        let (mistrusted, _) = told(&asked(&members, [Ok(10), other_ca(), Ok(10)]));
+        assert_eq!(mistrusted.problem.unwrap(), "tcp://b:2379: it is of another CA");
 
         let (mixed, _) = told(&asked(&members, [Ok(10), Ok(255), Ok(10)]));
         assert!(mixed.problem.unwrap().contains("several clusters (a, ff)"));

@@ -1,6 +1,6 @@
 //! The way to the stores of other hosts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use chassis::clock::SharedClock;
 use chassis::credential::Credential;
 use chassis::transport::{Endpoint, SharedTransport};
 use client::live::Live;
-use proto::jobgraph;
+use proto::{Reason, jobgraph};
 
 use super::{AskPeer, MOST};
 
@@ -19,12 +19,20 @@ pub struct OverNetwork {
     clock: SharedClock,
     credential: Credential,
     channels: Mutex<HashMap<String, Live>>,
+    /// The stores of which it was told that TLS keeps them apart from this one.
+    untrusted: Mutex<HashSet<String>>,
 }
 
 impl OverNetwork {
     /// The way over this transport, with the deployment's credential.
     pub fn new(transport: SharedTransport, clock: SharedClock, credential: Credential) -> Self {
-        Self { transport, clock, credential, channels: Mutex::default() }
+        Self {
+            transport,
+            clock,
+            credential,
+            channels: Mutex::default(),
+            untrusted: Mutex::default(),
+        }
     }
 
     /// The channel to a store, which is kept only once an answer came over it; `None` if the text is
@@ -32,7 +40,7 @@ impl OverNetwork {
     /// longer and longer pauses, for minutes after the network is whole again. A new connection
     /// comes about at once.
     fn channel(&self, named: &str) -> Option<Live> {
-        let known = self.channels().remove(named);
+        let known = locked(&self.channels).remove(named);
         if known.is_some() {
             return known;
         }
@@ -44,17 +52,17 @@ impl OverNetwork {
     }
 
     fn keep(&self, named: &str, channel: Live) {
-        let mut channels = self.channels();
+        let mut channels = locked(&self.channels);
         // Hosts that come and go would leave a channel each.
         if channels.len() >= 2 * MOST {
             channels.clear();
         }
         channels.insert(named.to_owned(), channel);
     }
+}
 
-    fn channels(&self) -> MutexGuard<'_, HashMap<String, Live>> {
-        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[async_trait]
@@ -64,7 +72,14 @@ impl AskPeer for OverNetwork {
         match channel.read().await {
             Ok(heard) => {
                 self.keep(endpoint, channel);
+                locked(&self.untrusted).remove(endpoint);
                 Some(heard)
+            }
+            Err(error) if error.reason() == Some(Reason::CertificateInvalid) => {
+                if locked(&self.untrusted).insert(endpoint.to_owned()) {
+                    tracing::warn!("leaders of another host look silent here: {error}");
+                }
+                None
             }
             Err(error) => {
                 tracing::debug!("the store at {endpoint} does not say what it has heard: {error}");
