@@ -78,7 +78,9 @@ async fn backends(
     if args.etcd.is_given() {
         let etcd = Etcd::of(&args.etcd, &footing.transport, &footing.clock).await?;
         let prefix = &args.etcd.prefix;
-        let election = EtcdElection::open(etcd.clone(), prefix, locks, clock.clone(), lease)
+        // Renewals have connections of their own.
+        let own = Etcd::of(&args.etcd, &footing.transport, &footing.clock).await?;
+        let election = EtcdElection::open(own, prefix, locks, clock.clone(), lease)
             .await
             .context("cannot read the elections on etcd")?;
         let election = WithStandbys::over(Arc::new(election), etcd.clone(), prefix)
