@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chassis::clock::SharedClock;
-use proto::{Place, job};
+use proto::{ApplicationRef, Digest, Place, job};
 
 use crate::blobs::Blobs;
 use crate::blobs::verified::Verified;
@@ -42,7 +42,7 @@ use crate::logs::Logs;
 use crate::store::Metadata;
 use caretaker::Watched;
 use live::Live;
-use marks::Lonely;
+use marks::{KnownSweeps, Lonely};
 use peers::Peers;
 use queue::Queue;
 use recent::Recent;
@@ -69,10 +69,13 @@ pub struct Service {
     pub(crate) queue: Queue,
     pub(crate) peers: Peers,
     pub(crate) logs: Logs,
-    /// The numbers in the names that payloads were seen under.
-    pub(crate) names: Recent<u64>,
+    /// The marks of payloads, as far as this store knows them.
+    pub(crate) marks: Recent<Digest, marks::Known>,
+    pub(crate) sweeps: KnownSweeps,
+    /// The leaders whose journals grow.
+    pub(crate) growing: Recent<ApplicationRef, Option<record::Leader>>,
     /// Manifests that were read from payloads.
-    pub(crate) manifests: Recent<Arc<job::Manifest>>,
+    pub(crate) manifests: Recent<Digest, Arc<job::Manifest>>,
     pub(crate) lonely: Lonely,
     pub(crate) caretaker: Watched,
     /// The host that this process runs on; `None` if it has no name.
@@ -81,8 +84,11 @@ pub struct Service {
     pub(crate) shared_dir: Option<Arc<Path>>,
 }
 
-/// How many payloads are known by their names.
-const NAMES_KEPT: usize = 4096;
+/// How many payloads' marks are known.
+const MARKS_KEPT: usize = 4096;
+
+/// How many applications' leaders are known.
+const LEADERS_KEPT: usize = 1024;
 
 impl Service {
     /// The record over these backends.
@@ -97,7 +103,9 @@ impl Service {
             queue,
             peers: Peers::default(),
             logs: Logs::default(),
-            names: Recent::with_room(NAMES_KEPT),
+            marks: Recent::with_room(MARKS_KEPT),
+            sweeps: KnownSweeps::default(),
+            growing: Recent::with_room(LEADERS_KEPT),
             manifests: Recent::with_room(manifest::KEPT_BYTES),
             lonely: Lonely::default(),
             caretaker: Watched::default(),

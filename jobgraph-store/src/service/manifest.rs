@@ -66,7 +66,7 @@ impl Service {
     /// The end as the cluster gave it, its manifest read back from the payloads.
     pub(crate) async fn whole_end(&self, end: job::JobEnd) -> Result<job::JobEnd, Error> {
         let Some((digest, _)) = pointer(&end) else { return Ok(end) };
-        let manifest = match self.manifests.get(digest) {
+        let manifest = match self.manifests.get(&digest) {
             Some(known) => known,
             None => self.read_manifest(digest).await?,
         };

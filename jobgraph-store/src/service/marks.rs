@@ -24,6 +24,17 @@ const READ_AHEAD: usize = 512;
 /// seen that.
 pub(crate) type Lonely = Arc<Mutex<HashMap<(Digest, u64), Boot>>>;
 
+/// What this store knows of a payload's mark, which may have moved since.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    mark: SweepMark,
+    /// The revision that wrote the mark; `None` where no pointer may rest on what is known.
+    revision: Option<u64>,
+}
+
+/// The number of new payloads as this store has last read it, and the revision that wrote it.
+pub(crate) type KnownSweeps = Arc<Mutex<Option<(u64, Option<u64>)>>>;
+
 /// The name that a payload with this mark lies under.
 pub(super) fn name(digest: Digest, mark: SweepMark) -> BlobName {
     BlobName { digest, number: mark.number }
@@ -40,6 +51,7 @@ impl Service {
             let sweeps = digests.len();
             let Sweeps { number } = load::one(&view, sweeps)?.unwrap_or_default();
             let new = SweepMark { number, ..SweepMark::default() };
+            *lock(&self.sweeps) = Some((number, revision_of(&view, sweeps)));
             let mut marks = Vec::with_capacity(digests.len());
             let mut making = Transaction::default();
             for (index, digest) in digests.iter().enumerate() {
@@ -64,8 +76,8 @@ impl Service {
                 }
             };
             let marks: Vec<_> = marks.into_iter().filter_map(|mark| mark.or(made)).collect();
-            for (digest, (mark, _)) in digests.iter().zip(&marks) {
-                self.names.put(*digest, mark.number, 1);
+            for (digest, (mark, revision)) in digests.iter().zip(&marks) {
+                self.saw(*digest, *mark, Some(*revision));
             }
             return Ok(marks);
         }
@@ -79,9 +91,9 @@ impl Service {
         let view = self.metadata.read(reads, None).await?;
         let mut names = Vec::with_capacity(digests.len());
         for (index, digest) in digests.iter().enumerate() {
-            let name = name(*digest, load::one(&view, index)?.unwrap_or_default());
-            self.names.put(*digest, name.number, 1);
-            names.push(name);
+            let mark = load::one(&view, index)?.unwrap_or_default();
+            self.saw(*digest, mark, revision_of(&view, index));
+            names.push(name(*digest, mark));
         }
         Ok(names)
     }
@@ -92,9 +104,63 @@ impl Service {
         Ok(names.first().copied().unwrap_or(digest.into()))
     }
 
+    fn saw(&self, digest: Digest, mark: SweepMark, revision: Option<u64>) {
+        let revision = revision.filter(|_| !mark.sweeping);
+        self.marks.put(digest, Known { mark, revision }, 1);
+    }
+
+    /// The mark of this payload is not as this store knows it.
+    pub(super) fn mark_moved(&self, digest: Digest) {
+        if let Some(known) = self.marks.get(&digest) {
+            self.marks.put(digest, Known { revision: None, ..known }, 1);
+        }
+    }
+
+    /// The name that this store knows the payload by.
+    pub(super) fn known_name(&self, digest: Digest) -> Option<BlobName> {
+        self.marks.get(&digest).map(|known| name(digest, known.mark))
+    }
+
+    /// The marks of these payloads, if this store knows each of them so that a pointer may rest on
+    /// it. The commit of the pointer notices that a mark has moved since.
+    pub(super) fn known_marks(&self, digests: &[Digest]) -> Option<Vec<(SweepMark, u64)>> {
+        let known = digests.iter().map(|digest| {
+            let Known { mark, revision } = self.marks.get(digest)?;
+            Some((mark, revision?))
+        });
+        known.collect()
+    }
+
+    /// Makes the mark of a payload that this store has not met, without a read: nearly always no
+    /// other store has met that payload either. `None`: one has, or new payloads have another
+    /// number by now.
+    async fn mark_unmet(&self, digest: Digest) -> Result<Option<SweepMark>, Error> {
+        let known = *lock(&self.sweeps);
+        let (Some((number, revision)), None) = (known, self.marks.get(&digest)) else {
+            return Ok(None);
+        };
+        let (key, mark) =
+            (payload::sweep_key(digest), SweepMark { number, ..SweepMark::default() });
+        let compares = vec![
+            Compare { key: key.clone(), revision: None },
+            Compare { key: payload::sweeps_key(), revision },
+        ];
+        let operations = vec![Operation::Put(key, mark.to_stored())];
+        match self.commit(Transaction { compares, operations }).await? {
+            Commit::Committed(revision) => {
+                self.saw(digest, mark, Some(revision));
+                Ok(Some(mark))
+            }
+            Commit::Conflict(_) => Ok(None),
+        }
+    }
+
     /// The name to put a payload under. A sweep of the payload that is under way is ended first,
     /// because no pointer commits before its end.
     pub(super) async fn name_to_put(&self, digest: Digest) -> Result<BlobName, Error> {
+        if let Some(mark) = self.mark_unmet(digest).await? {
+            return Ok(name(digest, mark));
+        }
         for _ in 0..TRIES {
             for (mark, revision) in self.marked(&[digest]).await? {
                 if !mark.sweeping {
@@ -145,6 +211,6 @@ impl Service {
     }
 }
 
-fn lock(lonely: &Lonely) -> MutexGuard<'_, HashMap<(Digest, u64), Boot>> {
-    lonely.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

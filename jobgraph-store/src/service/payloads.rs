@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
 
 use super::Service;
-use crate::blobs::{BlobError, BlobName, BlobStream, verified};
+use crate::blobs::{BlobError, BlobStream, verified};
 use crate::error::Error;
 use crate::keys::payload;
 use crate::model::Refusal;
@@ -137,8 +137,8 @@ impl Service {
     /// The name that this store knows the payload by is tried first, because a blob of any name is
     /// the payload if its bytes are; only where it is gone the record is asked.
     pub async fn get_payload(&self, digest: Digest, offset: u64) -> Result<PayloadStream, Error> {
-        if let Some(number) = self.names.get(digest) {
-            match self.blobs.read(BlobName { digest, number }, offset).await {
+        if let Some(name) = self.known_name(digest) {
+            match self.blobs.read(name, offset).await {
                 Err(BlobError::Missing(_)) => {}
                 read => return Ok(read?),
             }

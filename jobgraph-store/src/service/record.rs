@@ -19,6 +19,8 @@ use proto::{
     ApplicationRef, Digest, EpochFence, Incarnation, IncarnationFence, JobId, api, job, jobgraph,
 };
 
+pub(super) use steps::Leader;
+
 use super::write::{Extra, Guard};
 use super::{Service, load, planted};
 use crate::error::Error;
@@ -376,3 +378,6 @@ fn fitting(mut description: api::GraphDescription) -> api::GraphDescription {
     }
     description
 }
+
+#[cfg(test)]
+mod tests;

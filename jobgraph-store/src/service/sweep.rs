@@ -10,7 +10,8 @@
 //! # The steps
 //!
 //! Each step that writes the record is one commit with compares; each may be taken by any store, at
-//! any time, also by several stores at once.
+//! any time, also by several stores at once. What a step has read or seen before its commit may be
+//! of any age: a store remembers marks and *S*, and points and makes by what it remembers.
 //!
 //! - *Make*: where there is no mark, put *M* with *n* = *S*. Compares that there is no *M*, and the
 //!   revision of *S*.

@@ -9,10 +9,9 @@ use chassis::telemetry::metrics::Took;
 use proto::{ApplicationRef, Digest};
 
 use super::load::Loaded;
-use super::{Service, planted};
-use crate::blobs::BlobName;
+use super::{Service, marks, planted};
 use crate::error::Error;
-use crate::keys::payload::{self, Use};
+use crate::keys::payload::{self, SweepMark, Use};
 use crate::keys::{Kind, artifacts, checkpoint, desired, event, fence, generation, head, job};
 use crate::model::{Draft, Refusal};
 use crate::store::{Commit, Compare, Key, Operation, Read, Stored, Transaction};
@@ -137,7 +136,12 @@ impl Service {
             let committed = self.metadata.commit(transaction).await;
             let outcome = match &committed {
                 Ok(Commit::Committed(_)) => "committed",
-                Ok(Commit::Conflict(_)) => "conflict",
+                Ok(Commit::Conflict(key)) => {
+                    if let Some(digest) = payload::marked(key) {
+                        self.mark_moved(digest);
+                    }
+                    "conflict"
+                }
                 Err(_) => "failed",
             };
             let took = self.clock.boot().saturating_duration_since(began);
@@ -214,7 +218,8 @@ impl Service {
     }
 
     /// Adds references to payloads. The mark is read, then the payload is looked for, and the
-    /// commit compares the mark, because a sweep in between moves the mark or removes it.
+    /// commit compares the mark, because a sweep in between moves the mark or removes it. The read
+    /// may be one of long ago: what does not lie where it says is looked for once more.
     pub(crate) async fn point(
         &self,
         application: &ApplicationRef,
@@ -227,26 +232,46 @@ impl Service {
             return Ok(());
         }
         let digests: Vec<Digest> = pointers.iter().map(|(digest, _)| *digest).collect();
-        let marks = self.marked(&digests).await?;
-        let mut missing = Vec::new();
-        for ((digest, used), (mark, revision)) in pointers.into_iter().zip(marks) {
-            let name = BlobName { digest, number: mark.number };
-            let is_here =
-                planted::points_before_the_blob() || self.blobs.stat(name).await?.is_some();
-            if mark.sweeping || !is_here {
-                missing.push(digest.to_string());
-                continue;
+        let marks = match self.known_marks(&digests) {
+            Some(known) if self.missing(&digests, &known).await?.is_empty() => known,
+            _ => {
+                let marks = self.marked(&digests).await?;
+                let missing = self.missing(&digests, &marks).await?;
+                if !missing.is_empty() {
+                    return Err(Refusal::PayloadMissing(missing).into());
+                }
+                marks
             }
+        };
+        for ((digest, used), (_, revision)) in pointers.into_iter().zip(marks) {
             let compare = Compare { key: payload::sweep_key(digest), revision: Some(revision) };
             if !transaction.compares.contains(&compare) && !planted::leaves_marks_uncompared() {
                 transaction.compares.push(compare);
             }
             let key = payload::reference_key(digest, application, used);
-            transaction
-                .operations
-                .push(Operation::Put(key, payload::reference(application, used).to_stored()));
+            let reference = payload::reference(application, used).to_stored();
+            transaction.operations.push(Operation::Put(key, reference));
         }
-        if missing.is_empty() { Ok(()) } else { Err(Refusal::PayloadMissing(missing).into()) }
+        Ok(())
+    }
+
+    /// Those of these payloads that do not lie where their marks say.
+    async fn missing(
+        &self,
+        digests: &[Digest],
+        marks: &[(SweepMark, u64)],
+    ) -> Result<Vec<String>, Error> {
+        let mut missing = Vec::new();
+        for (digest, (mark, _)) in digests.iter().zip(marks) {
+            let name = marks::name(*digest, *mark);
+            let is_here =
+                planted::points_before_the_blob() || self.blobs.stat(name).await?.is_some();
+            if mark.sweeping || !is_here {
+                missing.push(digest.to_string());
+            }
+        }
+        missing.dedup();
+        Ok(missing)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Laws of the two fences.
 
 use bytes::Bytes;
-use proto::{Incarnation, Reason, jobgraph};
+use proto::{EpochFence, Incarnation, Reason, jobgraph};
 
 use super::{Court, Verdict, ensure, fence, incarnation, succeeded, wrongly};
 
@@ -65,10 +65,32 @@ pub(super) async fn no_lower_epoch_commits(court: &Court) -> Verdict {
         .await
         .map_err(wrongly("a read"))?;
     ensure!(read == (None, false), "a superseded leader kept a step");
+    let known = fence(&application, 5);
+    known_for_its_steps(court, &known).await?;
     let late = court.face.begin_attempt(&new, "runner-1").await.map(|_| ());
     ensure!(late == Err(Reason::EpochSuperseded), "an older epoch began again: {late:?}");
     let late = court.face.begin_attempt(&old, "runner-0").await.map(|_| ());
     ensure!(late == Err(Reason::EpochSuperseded), "the first epoch began again: {late:?}");
+    Ok(())
+}
+
+/// A leader whose steps every store has kept is superseded, and no store keeps a step of it then.
+async fn known_for_its_steps(court: &Court, known: &EpochFence) -> Verdict {
+    let value = || Some(Bytes::from_static(b"known"));
+    for step in ["1", "2", "3", "4"] {
+        let kept = court.face.journal(known, step, value()).await;
+        ensure!(kept == Ok((value(), false)), "step {step} came to {kept:?}");
+    }
+    let next = fence(&known.application, known.epoch.get() + 1);
+    court.face.begin_attempt(&next, "runner-1").await.map_err(wrongly("a higher epoch"))?;
+    for step in ["5", "6"] {
+        let late = court.face.journal(known, step, value()).await;
+        ensure!(late == Err(Reason::EpochSuperseded), "step {step} came late to {late:?}");
+    }
+    for (step, is_known) in [("4", true), ("5", false), ("6", false), ("5", true), ("6", true)] {
+        let stands = court.face.journal(&next, step, value()).await;
+        ensure!(stands == Ok((value(), is_known)), "the next leader's {step} came to {stands:?}");
+    }
     Ok(())
 }
 

@@ -237,20 +237,52 @@ impl Schedules {
 /// interleavings of these ten thousand. The test below has them.
 #[tokio::test]
 async fn no_interleaving_of_a_sweep_and_a_writer_removes_what_is_pointed_to() {
-    let (mut schedules, mut count) = (Schedules::default(), 0);
-    loop {
-        let world = World::default();
-        world.calm().put_bytes(bytes()).await.unwrap();
-        world.calm().raise_above(0).await.unwrap();
-        let actors = vec![sweeper(world.stepped()), writer(world.stepped())];
-        interleave(actors, |of| schedules.choose(of)).await;
-        world.is_whole(&format!("{:?}", schedules.choices)).await;
-        count += 1;
-        if !schedules.advance() {
-            break;
+    for knows in [false, true] {
+        let (mut schedules, mut count) = (Schedules::default(), 0);
+        loop {
+            let world = World::default();
+            let before = world.calm();
+            before.put_bytes(bytes()).await.unwrap();
+            world.calm().raise_above(0).await.unwrap();
+            let mut writing = world.stepped();
+            if knows {
+                writing.marks = before.marks;
+            }
+            let actors = vec![sweeper(world.stepped()), writer(writing)];
+            interleave(actors, |of| schedules.choose(of)).await;
+            world.is_whole(&format!("{:?}, knows the mark: {knows}", schedules.choices)).await;
+            count += 1;
+            if !schedules.advance() {
+                break;
+            }
         }
+        assert!(count > 1_000, "there are only {count} interleavings, knows the mark: {knows}");
     }
-    assert!(count > 1_000, "there are only {count} interleavings");
+}
+
+/// What a store knows of a mark is old once another store has swept the payload.
+#[tokio::test]
+async fn a_store_that_knows_a_mark_from_before_looks_once_more() {
+    let world = World::default();
+    let (knowing, other) = (world.calm(), world.calm());
+    let pointing = async || {
+        let mut transaction = Transaction::default();
+        let pointers = vec![(digest(), Use::Graph)];
+        knowing.point(&app(), pointers, &mut transaction).await.map(|()| transaction)
+    };
+    knowing.put_bytes(bytes()).await.unwrap();
+    assert_eq!(other.sweep(digest()).await, Ok(true));
+    let missing = Refusal::PayloadMissing(vec![digest().to_string()]);
+    assert_eq!(pointing().await, Err(Error::Refused(missing)), "the payload is gone");
+    other.put_bytes(bytes()).await.unwrap();
+    let late = pointing().await.unwrap();
+    assert_eq!(other.sweep(digest()).await, Ok(true));
+    other.put_bytes(bytes()).await.unwrap();
+    let committed = knowing.commit(late).await.unwrap();
+    assert_eq!(committed, Commit::Conflict(payload::sweep_key(digest())));
+    let committed = knowing.commit(pointing().await.unwrap()).await.unwrap();
+    assert!(matches!(committed, Commit::Committed(_)), "{committed:?}");
+    world.is_whole("pointed to by the store that knew an older mark").await;
 }
 
 /// Two sweeps end each other's, and two writers share a mark: too many interleavings for all of
