@@ -37,6 +37,8 @@ pub enum Decision {
         incarnation: Incarnation,
         /// Where the incarnation serves jobs.
         endpoint: String,
+        /// How many such calls in a row it has not answered.
+        doubts: u32,
     },
     /// Records that an incarnation is ready.
     RecordReady {

@@ -85,7 +85,8 @@ fn jobs(facts: &Facts, why: &Failure, wanted: &mut Vec<Decision>) {
             Cluster::Unasked if facts.record.cluster.may_be_adopted() => {
                 let recorded = &facts.record.cluster;
                 let endpoint = recorded.jobs_endpoint.clone();
-                push_once(wanted, Decision::Adopt { incarnation: recorded.incarnation, endpoint });
+                let incarnation = recorded.incarnation;
+                push_once(wanted, Decision::Adopt { incarnation, endpoint, doubts: 0 });
             }
             _ => wanted.push(cancelled("the application ended without it")),
         }

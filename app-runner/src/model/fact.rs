@@ -16,6 +16,9 @@ use super::recorded::{ClusterState, MainState, Outcome, Recorded, RecordedJob, R
 /// that it does not get.
 pub(super) const MAX_KILLS: u32 = 3;
 
+/// How many calls of `Adopt` in a row an incarnation may leave unanswered while its processes live.
+pub(super) const MOST_DOUBTS: u32 = 4;
+
 /// One thing that was seen, or that came back from a port. Steps and watchers tell facts to the
 /// driver, which applies them one by one.
 #[derive(Debug, Clone, PartialEq)]
@@ -298,7 +301,7 @@ impl Facts {
     }
 
     fn begin_cluster(&mut self, incarnation: Incarnation) {
-        self.cluster = Cluster::Begun { incarnation, doubted: false };
+        self.cluster = Cluster::Begun { incarnation, doubts: 0 };
         self.known_jobs.clear();
         self.record.cluster.incarnation = incarnation;
         self.record.cluster.state = ClusterState::Starting;
@@ -311,25 +314,29 @@ impl Facts {
     }
 
     fn note_ready(&mut self, incarnation: Incarnation, endpoint: String) {
-        let doubted = match self.cluster {
-            Cluster::Begun { incarnation: begun, doubted } if begun == incarnation => doubted,
+        let doubts = match self.cluster {
+            Cluster::Begun { incarnation: begun, doubts } if begun == incarnation => doubts,
             // An earlier leader began the incarnation and left before it saw the incarnation ready.
-            Cluster::Unasked if self.record.cluster.incarnation == incarnation => false,
+            Cluster::Unasked if self.record.cluster.incarnation == incarnation => 0,
             _ => return,
         };
-        self.cluster = Cluster::Ready { incarnation, endpoint, doubted };
+        self.cluster = Cluster::Ready { incarnation, endpoint, doubts };
     }
 
-    /// An unanswered `Adopt` proves nothing, so the substrate is asked about the processes. When
-    /// the incarnation does not answer again although the substrate says that its processes are
-    /// ready, the incarnation is given up.
+    /// An unanswered `Adopt` proves nothing, so the substrate is asked about the processes. On a
+    /// busy machine a cluster may get no time for many seconds, and to replace it costs all that
+    /// its jobs have done since their last checkpoint. So an incarnation whose processes live is
+    /// given up only after several calls, each of which has waited longer than the one before.
     fn doubt(&mut self, incarnation: Incarnation) {
-        match &self.cluster {
-            Cluster::Ready { incarnation: ready, doubted: true, .. } if *ready == incarnation => {
-                self.bury(incarnation, "its processes live and do not answer".to_owned());
-            }
-            Cluster::Ready { incarnation: ready, .. } if *ready != incarnation => {}
-            _ => self.cluster = Cluster::Begun { incarnation, doubted: true },
+        let doubts = match &self.cluster {
+            Cluster::Ready { incarnation: ready, .. } if *ready != incarnation => return,
+            Cluster::Ready { doubts, .. } => doubts + 1,
+            _ => 1,
+        };
+        if doubts > MOST_DOUBTS {
+            self.bury(incarnation, "its processes live and do not answer".to_owned());
+        } else {
+            self.cluster = Cluster::Begun { incarnation, doubts };
         }
     }
 
@@ -337,8 +344,7 @@ impl Facts {
         if let Cluster::Live { incarnation: live, endpoint } = &self.cluster
             && *live == incarnation
         {
-            self.cluster =
-                Cluster::Ready { incarnation, endpoint: endpoint.clone(), doubted: false };
+            self.cluster = Cluster::Ready { incarnation, endpoint: endpoint.clone(), doubts: 0 };
             self.known_jobs.clear();
         }
     }

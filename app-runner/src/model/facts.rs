@@ -37,8 +37,8 @@ pub enum Cluster {
     Begun {
         /// The incarnation that was begun.
         incarnation: Incarnation,
-        /// The incarnation did not answer an `Adopt` before.
-        doubted: bool,
+        /// How many calls of `Adopt` in a row the incarnation has not answered.
+        doubts: u32,
     },
     /// The processes of the incarnation are ready; the incarnation does not know this leader yet.
     Ready {
@@ -46,8 +46,8 @@ pub enum Cluster {
         incarnation: Incarnation,
         /// Where the incarnation serves jobs.
         endpoint: String,
-        /// The incarnation did not answer an `Adopt` before.
-        doubted: bool,
+        /// How many calls of `Adopt` in a row the incarnation has not answered.
+        doubts: u32,
     },
     /// The incarnation takes this leader's calls.
     Live {

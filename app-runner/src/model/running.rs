@@ -167,8 +167,12 @@ fn cluster(facts: &Facts, wanted: &mut Vec<Decision>) {
                 wanted.push(Decision::Provision { incarnation: *incarnation });
             }
         }
-        Cluster::Ready { incarnation, endpoint, .. } => {
-            wanted.push(Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() });
+        Cluster::Ready { incarnation, endpoint, doubts } => {
+            wanted.push(Decision::Adopt {
+                incarnation: *incarnation,
+                endpoint: endpoint.clone(),
+                doubts: *doubts,
+            });
             record_ready(facts, *incarnation, endpoint, wanted);
         }
         Cluster::Live { incarnation, endpoint } => {
@@ -208,7 +212,7 @@ fn first_contact(facts: &Facts, wanted: &mut Vec<Decision>) {
         }
         (ClusterState::Ready, None) => {
             let endpoint = recorded.jobs_endpoint.clone();
-            return wanted.push(Decision::Adopt { incarnation, endpoint });
+            return wanted.push(Decision::Adopt { incarnation, endpoint, doubts: 0 });
         }
         (ClusterState::Starting, None) if facts.described.is_done() => {
             return wanted.push(Decision::Provision { incarnation });

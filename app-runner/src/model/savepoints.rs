@@ -23,14 +23,15 @@ pub(super) fn decide(facts: &Facts, wanted: &mut Vec<Decision>) {
             Cluster::Unasked if ended && facts.record.cluster.may_be_adopted() => {
                 let recorded = &facts.record.cluster;
                 let endpoint = recorded.jobs_endpoint.clone();
-                let adopt = Decision::Adopt { incarnation: recorded.incarnation, endpoint };
+                let incarnation = recorded.incarnation;
+                let adopt = Decision::Adopt { incarnation, endpoint, doubts: 0 };
                 if !wanted.contains(&adopt) {
                     wanted.push(adopt);
                 }
             }
-            Cluster::Ready { incarnation, endpoint, .. } if ended => {
-                let adopt =
-                    Decision::Adopt { incarnation: *incarnation, endpoint: endpoint.clone() };
+            Cluster::Ready { incarnation, endpoint, doubts } if ended => {
+                let (incarnation, endpoint, doubts) = (*incarnation, endpoint.clone(), *doubts);
+                let adopt = Decision::Adopt { incarnation, endpoint, doubts };
                 if !wanted.contains(&adopt) {
                     wanted.push(adopt);
                 }

@@ -35,8 +35,8 @@ pub(super) async fn perform(shared: &Arc<Shared>, decision: &Decision) -> Vec<Fa
         Decision::Describe => bring_up::describe(shared).await,
         Decision::BeginCluster { cause, deaths } => cluster::begin(shared, cause, *deaths).await,
         Decision::Provision { incarnation } => cluster::provision(shared, *incarnation).await,
-        Decision::Adopt { incarnation, endpoint } => {
-            cluster::adopt(shared, *incarnation, endpoint).await
+        Decision::Adopt { incarnation, endpoint, doubts } => {
+            cluster::adopt(shared, *incarnation, endpoint, *doubts).await
         }
         Decision::RecordReady { incarnation, endpoint } => {
             cluster::record_ready(shared, *incarnation, endpoint).await

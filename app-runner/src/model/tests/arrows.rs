@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proto::Incarnation;
 
 use super::*;
+use crate::model::fact::MOST_DOUBTS;
 
 /// One row: the facts that are taken in, and all that is wanted after them.
 fn walk(facts: &mut Facts, rows: Vec<(Fact, &[&str])>) {
@@ -124,15 +125,18 @@ fn a_successor_adopts_the_recorded_cluster_at_once_and_submits_only_what_was_los
 #[test]
 fn a_cluster_that_does_not_answer_is_asked_after_and_not_lost() {
     let mut facts = running(vec![stored("a")]);
-    facts.cluster = Cluster::Ready {
-        incarnation: Incarnation(1),
-        endpoint: "unix:/jobs".into(),
-        doubted: false,
-    };
-    facts.apply(Fact::NotAdopted(Incarnation(1)));
-    assert_eq!(wants(&facts), ["Provision"], "the substrate is asked for the same incarnation");
-    facts.apply(Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() });
-    assert!(wants(&facts).contains(&"Adopt".to_owned()));
+    facts.cluster =
+        Cluster::Ready { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), doubts: 0 };
+    let ready =
+        || Fact::ClusterReady { incarnation: Incarnation(1), endpoint: "unix:/jobs".into() };
+    for doubts in 1..=MOST_DOUBTS {
+        facts.apply(Fact::NotAdopted(Incarnation(1)));
+        assert_eq!(wants(&facts), ["Provision"], "the substrate is asked for the same incarnation");
+        facts.apply(ready());
+        let adopt =
+            Decision::Adopt { incarnation: Incarnation(1), endpoint: "unix:/jobs".into(), doubts };
+        assert!(decide(&facts).contains(&adopt), "{:?}", decide(&facts));
+    }
     facts.apply(Fact::NotAdopted(Incarnation(1)));
     assert_eq!(
         wants(&facts),

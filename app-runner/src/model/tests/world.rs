@@ -301,7 +301,7 @@ impl World {
                 }
                 vec![Fact::ClusterReady { incarnation, endpoint: "unix:/jobs".into() }]
             }
-            Decision::Adopt { incarnation, endpoint } => match self.hosts.cluster() {
+            Decision::Adopt { incarnation, endpoint, .. } => match self.hosts.cluster() {
                 Some((of, jobs)) if *of == incarnation => {
                     // The cluster that ran an ended job knows the job.
                     let ended = self

@@ -15,9 +15,11 @@ use crate::ports::substrate::ReadyCluster;
 use crate::service::leading;
 use crate::service::shared::Shared;
 
-/// How long a cluster may take to answer an `Adopt`. The substrate is asked about a cluster that
-/// does not answer by then.
+/// How long a cluster may take to answer an `Adopt`, doubled with each call in a row that it has
+/// not answered: half a minute for all of them. The substrate is asked about a cluster that does
+/// not answer by then.
 const ADOPT_WITHIN: Duration = Duration::from_secs(1);
+const MOST_DOUBLED: u32 = 4;
 
 /// The pause before another incarnation is begun: none after the first death that this attempt saw,
 /// four times `DEATH_PAUSE` after the second, then doubled with each, up to the longest.
@@ -83,6 +85,7 @@ pub(super) async fn adopt(
     shared: &Arc<Shared>,
     incarnation: Incarnation,
     endpoint: &str,
+    doubts: u32,
 ) -> Performed {
     let submitted = shared.submitted_jobs();
     let adopt = shared.patiently("adopt the cluster", || async {
@@ -90,7 +93,8 @@ pub(super) async fn adopt(
         let adopted = shared.ports.jobs.adopt(&shared.fence, incarnation, endpoint, &submitted);
         failpoint::around("runner.adopt", adopted).await
     });
-    match timeout(&shared.ports.clock, ADOPT_WITHIN, adopt).await {
+    let within = ADOPT_WITHIN * (1 << doubts.min(MOST_DOUBLED));
+    match timeout(&shared.ports.clock, within, adopt).await {
         Ok(Ok(jobs)) => {
             Ok(vec![Fact::Adopted { incarnation, endpoint: endpoint.to_owned(), jobs }])
         }
