@@ -388,5 +388,36 @@ def headings(page: pathlib.Path) -> set[str]:
     return {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
+class TheDashboard(unittest.TestCase):
+    """What it shows, what the page of alarms asks for, and what the processes count."""
+
+    # What Prometheus adds to a name: the parts of a histogram, the unit, the word for a counter.
+    ADDED = r"(?:_(?:bucket|count|sum))?$"
+    UNITS = r"(?:_seconds|_bytes)?(?:_total)?$"
+
+    def named(self, text: str) -> set[str]:
+        return {re.sub(self.ADDED, "", name) for name in re.findall(r"\bmainspring_[a-z_]+", text)}
+
+    def test_every_number_that_is_shown_or_wakes_people_is_counted(self):
+        page = (HERE / "docs" / "metrics.md").read_text()
+        _, known, alarms = re.split(r"## What (?:there is|to be woken for)", page)
+        table = self.named(known)
+        dashboard = self.named((DEPLOY / "grafana" / "mainspring.json").read_text())
+        self.assertEqual(dashboard - table, set(), "the dashboard shows what docs/metrics.md lacks")
+        self.assertEqual(table - dashboard, set(), "the dashboard lacks what docs/metrics.md has")
+        self.assertEqual(self.named(alarms) - table, set(), "alarms ask for what there is not")
+
+    def test_every_number_of_the_page_is_in_the_code(self):
+        known = (HERE / "docs" / "metrics.md").read_text().split("## What there is")[1]
+        sources = [file for crate in HERE.glob("*/src") for file in crate.rglob("*.rs")]
+        code = "\n".join(file.read_text() for file in sources)
+        counted = {name.replace(".", "_") for name in re.findall(r'"(mainspring\.[a-z.]+)"', code)}
+        # `up` makes this one, on its page alone.
+        counted.add("mainspring_service_answers")
+        counted = {re.sub(self.UNITS, "", name) for name in counted}
+        missing = {name for name in self.named(known) if re.sub(self.UNITS, "", name) not in counted}
+        self.assertEqual(missing, set())
+
+
 if __name__ == "__main__":
     unittest.main()
