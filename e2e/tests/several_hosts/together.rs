@@ -96,3 +96,32 @@ fn an_application_has_contenders_on_two_hosts_and_a_host_that_joins_takes_new_on
     nothing_is_left(&bed, &[0, 1, third]);
     bed.was_kept_apart();
 }
+
+/// A cancel of all that a host has would end what the other one can carry on.
+#[test]
+fn a_host_that_goes_with_a_cancel_ends_nothing_that_another_one_carries_on() {
+    let mut bed = Deployment::new().start(2);
+    run_patient(&bed, 0, "kept");
+    let both = BTreeSet::from([0, 1]);
+    eventually("each host has a contender", || living(&bed, 2, "kept") == both);
+    let leader = bed.leader(0, "kept").expect("a host leads");
+    let other = 1 - leader;
+    bed.host(leader)
+        .run(&["down", "--cancel"])
+        .exits(0)
+        .says("applications go on on 1 other host")
+        .says("nothing is cancelled");
+    bed.down(leader);
+    eventually("the other host leads", || bed.leader(other, "kept") == Some(other));
+    let status = bed.host(other).status("kept");
+    assert_eq!(status["desired"]["cancel"], false, "{status:#}");
+    // The last host has no other one to leave it to.
+    bed.host(other).run(&["down", "--cancel"]).exits(0);
+    bed.down(other);
+    bed.up(other);
+    assert_eq!(bed.host(other).status("kept")["outcome"], "OUTCOME_CANCELLED");
+    for number in [leader, other] {
+        assert_eq!(bed.host(number).owned(), [], "a process of host {number} has stayed");
+    }
+    bed.was_kept_apart();
+}

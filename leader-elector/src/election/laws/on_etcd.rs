@@ -114,6 +114,31 @@ async fn a_leader_whose_key_is_deleted_is_told_so_by_a_renewal_a_lease_later() -
     so(won > epoch, format!("epoch {won} follows {epoch}"))
 }
 
+/// A lease that is revoked by hand takes the leader's key with it.
+#[tokio::test]
+async fn a_leader_whose_lease_is_revoked_is_told_so_and_followed_at_once() -> Verdict {
+    let rig = Rig::etcd(Server::start(), "/revoked".to_owned());
+    let (elector, etcd) = (rig.open().await, rig.client().await);
+    let mut leader = entered(&elector, enter("runner-0")).await?;
+    let epoch = rig.won(&mut leader).await?.epoch;
+    let mut standby = entered(&elector, enter("runner-1")).await?;
+    rig.waits(&mut standby).await?;
+    let found = etcd.call(PATIENCE, |client| async move {
+        client.kv_client().get("/revoked/election/orders/leader", None).await
+    });
+    let lease = found.await.unwrap().kvs()[0].lease();
+    let revoking =
+        etcd.call(PATIENCE, |client| async move { client.lease_client().revoke(lease).await });
+    revoking.await.unwrap();
+    let begin = rig.clock.boot();
+    let won = rig.won(&mut standby).await?;
+    let took = rig.clock.boot().saturating_duration_since(begin);
+    so(took < rig.lease / 2, format!("the standby waited for {took:?}"))?;
+    so(won.epoch > epoch, format!("epoch {} follows {epoch}", won.epoch))?;
+    let renewed = leader.renew().await;
+    so(matches!(renewed, Ok(Err(_))), format!("renewing came to {renewed:?}"))
+}
+
 /// A contender may go at any moment of its election, also when etcd has given it the seat and no
 /// answer has arrived. The next contender does not wait for the lease of a leader that is gone.
 #[tokio::test]
