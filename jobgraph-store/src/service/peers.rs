@@ -144,10 +144,10 @@ impl Service {
                 // An answer counts when it comes: a peer that is gone makes no other one wait.
                 Some(()) = under_way.next() => continue,
             }
-            if self.peers.is_due(self.clock.boot()) {
-                if let Err(error) = self.look_for_peers(&mut is_known, own).await {
-                    tracing::debug!(%error, "the record does not say which stores there are");
-                }
+            if self.peers.is_due(self.clock.boot())
+                && let Err(error) = self.look_for_peers(&mut is_known, own).await
+            {
+                tracing::debug!(%error, "the record does not say which stores there are");
             }
             let due = self.peers.to_ask(self.clock.boot());
             under_way.extend(due.into_iter().map(|endpoint| self.ask_peer(way, endpoint)));

@@ -158,7 +158,7 @@ mod tests {
         assert!(restarts.note(job, "no memory"));
         assert!(!restarts.note(job, "no memory"));
         assert!(restarts.note(other, "no memory"));
-        let cause = |number: &u32| if number % 2 == 0 { "no disk" } else { "no memory" };
+        let cause = |number: &u32| if number.is_multiple_of(2) { "no disk" } else { "no memory" };
         let told: Vec<u32> = (2..=40).filter(|number| restarts.note(job, cause(number))).collect();
         assert_eq!(told, [2, 3, 4, 8, 16, 32]);
     }
